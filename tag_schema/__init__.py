@@ -1,0 +1,1 @@
+"""The tags: the ground that everything stands on. Standard library only."""
