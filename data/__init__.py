@@ -1,0 +1,1 @@
+"""The workshop of records: manifests, recipes, examples and batches; code only, no corpora."""

@@ -1,0 +1,1 @@
+"""The training program: multi-task pre-training and supervised fine-tuning of a QwenAudio model."""
