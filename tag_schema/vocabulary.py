@@ -120,6 +120,8 @@ def unknown_tag(tag: str) -> str:
     """Say of a tag that nobody knows which existing one is meant, for an error message."""
     if tag in MISSPELT:
         return f"{tag} is not a token: the right name is {MISSPELT[tag]}"
-    near = difflib.get_close_matches(tag, sorted(CONTENT_TOKENS), n=1, cutoff=0.75)
-    mend = f"did you mean {near[0]}?" if near else "new tags are named as custom tags (tag_schema/custom.py)"
+    name = tag[2:-2]
+    known = sorted(token[2:-2] for token in CONTENT_TOKENS)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75) if len(name) > 3 else []
+    mend = f"did you mean <|{near[0]}|>?" if near else "a new tag must be named as a custom tag first"
     return f"{tag} is not a token; {mend}"
