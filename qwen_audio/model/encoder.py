@@ -1,0 +1,160 @@
+"""Log-mel to audio embeddings, one per 40 ms, at the cost of the real length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from qwen_audio.config import EncoderConfig, Family
+
+NORM_EPS = 1e-5
+SHORT_SHARE = 0.7
+WORTH_STATES = 500
+"""A batch is split where clips are under 0.7 of its longest and at least 500 states (10 s) of padding are saved."""
+
+
+class Encoder(nn.Module):
+    """Whisper's encoder, then pairs averaged, a norm and a projection to the decoder's width.
+
+    Each clip is computed as if it were alone: its mel is followed by zeros, and padding is no key to anybody.
+
+    Source: arXiv:2212.04356 (encoder), arXiv:2311.07919 section 3.2 (pooling by two).
+    """
+
+    positions: Tensor
+
+    def __init__(self, config: EncoderConfig, out_width: int, family: Family) -> None:
+        super().__init__()
+        self.config = config
+        self.family = family
+        self.conv1 = nn.Conv1d(config.n_mels, config.width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(config.width, config.width, kernel_size=3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(config.n_ctx, config.width))
+        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.projection = nn.Linear(config.width, out_width)
+
+    def forward(self, mels: Tensor, frames: Tensor) -> list[Tensor]:
+        """Hear clips.
+
+        Args:
+            mels: (sum of F, n_mels), clip after clip, as `log_mel` gives them.
+            frames: (A,) int64, the F of each clip.
+        Returns:
+            A tensors (n_i, out_width), one vector per 40 ms.
+        """
+        vectors, counts = self.project(*self.states(mels, frames))
+        return list(vectors.split(counts.tolist()))
+
+    def states(self, mels: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Run convolutions and blocks.
+
+        Args:
+            mels, frames: as in forward.
+        Returns:
+            states (A, T, width), 20 ms each, meaningless past a clip's length; lengths (A,) int64 on the CPU.
+        """
+        sizes = [int(size) for size in frames.tolist()]
+        lengths = torch.tensor([size // 2 for size in sizes], dtype=torch.int64)
+        pieces = mels.to(self.conv1.weight.dtype).split(sizes)
+        groups = length_groups(lengths.tolist())
+        if len(groups) == 1:
+            return self._run(self.pad(pieces), lengths), lengths
+        longest = int(lengths.max())
+        parts = []
+        for group in groups:
+            part = self._run(self.pad([pieces[i] for i in group]), lengths[group])
+            parts.append(functional.pad(part, (0, 0, 0, longest - part.shape[1])))
+        order = torch.tensor([i for group in groups for i in group]).argsort()
+        return torch.cat(parts)[order.to(mels.device)], lengths
+
+    def pad(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Lay clips (F_i, n_mels) side by side as (A, n_mels, longest F); zeros follow a clip's last frame."""
+        return pad_sequence(list(pieces), batch_first=True).transpose(1, 2)
+
+    def _run(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """Compute the states (A, T, width) of padded mels (A, n_mels, F) whose clips have `lengths` states."""
+        longest = int(lengths.max())
+        assert longest <= len(self.positions), f"{longest} states do not fit the encoder's {len(self.positions)} positions"
+        x = functional.gelu(self.conv1(mel))
+        x = functional.gelu(self.conv2(x))[:, :, :longest].transpose(1, 2)
+        x = x + self.positions[:longest]
+        mask = None
+        if int(lengths.min()) < longest:
+            mask = (torch.arange(longest) < lengths[:, None])[:, None, None, :].to(x.device)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+    def project(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Average pairs of states (an odd last one is dropped), norm them and project them.
+
+        Returns:
+            vectors (sum of n, out_width), clip after clip; counts n (A,) int64 on the CPU.
+        """
+        counts = lengths.cpu() // 2
+        n_pairs = int(counts.max())
+        pooled = states[:, : 2 * n_pairs].unflatten(1, (n_pairs, 2)).mean(2)
+        if int(counts.min()) < n_pairs:
+            pooled = pooled[(torch.arange(n_pairs) < counts[:, None]).to(pooled.device)]
+        return self.projection(self.norm(pooled.flatten(0, -2))), counts
+
+
+class EncoderBlock(nn.Module):
+    """Attention and a feed-forward part, each behind a norm and added to its input."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.attention = EncoderAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.mlp_up = nn.Linear(config.width, config.mlp_width)
+        self.mlp_down = nn.Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map states (A, T, width) to states; mask (A, 1, 1, T) is True where a key is heard."""
+        x = x + self.attention(self.attention_norm(x), mask)
+        return x + self.mlp_down(functional.gelu(self.mlp_up(self.mlp_norm(x))))
+
+
+class EncoderAttention(nn.Module):
+    """Attention of all states to all states of a clip."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = nn.Linear(config.width, config.width)
+        self.key = nn.Linear(config.width, config.width, bias=False)
+        self.value = nn.Linear(config.width, config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map (A, T, width) to (A, T, width)."""
+        q, k, v = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        heard = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(heard.transpose(1, 2).flatten(2))
+
+
+def length_groups(lengths: Sequence[int]) -> list[list[int]]:
+    """Sort clips into groups of like length where that saves enough padding; indices into `lengths`, longest first."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    groups: list[list[int]] = [[]]
+    for rank, i in enumerate(order):
+        longest = lengths[groups[-1][0]] if groups[-1] else lengths[i]
+        saved = (longest - lengths[i]) * (len(order) - rank)
+        if lengths[i] < SHORT_SHARE * longest and saved >= WORTH_STATES:
+            groups.append([])
+        groups[-1].append(i)
+    return groups if len(groups) > 1 else [list(range(len(lengths)))]
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Build Whisper's fixed positions (length, width): sines, then cosines, of time scales from 1 to 10,000."""
+    scales = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2))
+    angles = torch.arange(length)[:, None] * scales[None, :]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
