@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 10
 .PHONY: help chat test test-all lint clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n "/^$$/q; s/^# \{0,1\}//p" Makefile
 
 chat: $(VENV)/.installed
 	@$(BIN)/python chat_cli.py $(ARGS)
