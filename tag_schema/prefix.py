@@ -197,19 +197,13 @@ class _Reader:
         match = TAG_PATTERN.match(self.text, self.at)
         return match.group() if match else None
 
-    def take(self, what: str, allowed: tuple[str, ...], hint: str = "") -> str:
+    def take(self, what: str, allowed: tuple[str, ...]) -> str:
         """Take the next tag, which must be one of those allowed."""
         tag = self.peek()
         if tag in allowed and tag is not None:
             self.at += len(tag)
             return tag
-        if tag is None:
-            rest = self.text[self.at : self.at + 20]
-            found = f"found {rest!r}" if rest else "the sentence ends"
-        else:
-            found = f"found {tag}" if tag in OFFSETS else unknown_tag(tag)
-        shown = ", ".join(allowed)
-        raise TagError(f"tag sentence: {found} at character {self.at}; expected {what}{hint} ({shown})")
+        raise TagError(f"tag sentence: {self._found(tag)} at character {self.at}; expected {what} ({', '.join(allowed)})")
 
     def take_language(self, what: str, released: tuple[str, ...], custom: CustomTags | None) -> str:
         """Take a released or custom language tag."""
@@ -225,19 +219,22 @@ class _Reader:
 
     def take_instruction(self, custom: CustomTags | None) -> str | None:
         """Take the instruction if there is one; nothing may stand behind it."""
-        tag = self.peek()
-        names = {name for names in INSTRUCTIONS.values() for name in names} | set(custom.instructions if custom else ())
+        names = {name for task_names in INSTRUCTIONS.values() for name in task_names} | set(custom.instructions if custom else ())
+        tag, instruction = self.peek(), None
         if tag is not None and tag[2:-2] in names:
             self.at += len(tag)
-            tag = self.peek()
-            expected = "nothing behind the output instruction"
-        else:
-            expected = "an output instruction or the end"
+            tag, instruction = self.peek(), tag[2:-2]
         if self.at < len(self.text):
-            found = repr(self.text[self.at : self.at + 20]) if tag is None else tag if tag in OFFSETS else unknown_tag(tag)
-            raise TagError(f"tag sentence: found {found} at character {self.at}; expected {expected}")
-        last = list(TAG_PATTERN.finditer(self.text))[-1].group()[2:-2]
-        return last if last in names else None
+            expected = "an output instruction or the end" if instruction is None else "nothing behind the output instruction"
+            raise TagError(f"tag sentence: {self._found(tag)} at character {self.at}; expected {expected}")
+        return instruction
+
+    def _found(self, tag: str | None) -> str:
+        """Say what stands where something else was expected."""
+        if tag is None:
+            rest = self.text[self.at : self.at + 20]
+            return f"found {rest!r}" if rest else "the sentence ends"
+        return f"found {tag}" if tag in OFFSETS else unknown_tag(tag)
 
 
 def _bars(names: typing.Iterable[str]) -> tuple[str, ...]:
