@@ -6,11 +6,12 @@ import heapq
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 
 import regex
 
 from qwen_audio.errors import ConfigError
-from qwen_audio.tokenizer import SPLIT_PATTERN
+from qwen_audio.ranks import SPLIT_PATTERN
 from tag_schema.vocabulary import TAG_PATTERN
 
 Pair = tuple[bytes, bytes]
@@ -38,7 +39,7 @@ def train_ranks(texts: Iterable[str], n_ranks: int, *, min_count: int = 2) -> di
     totals: Counter[Pair] = Counter()
     holders: defaultdict[Pair, set[int]] = defaultdict(set)  # which words may hold a pair; never too few
     for place, word in enumerate(words):
-        for pair in zip(word, word[1:]):
+        for pair in pairwise(word):
             totals[pair] += counts[place]
             holders[pair].add(place)
     heap = [(-count, pair) for pair, count in totals.items()]
@@ -62,7 +63,8 @@ def _count_pieces(texts: Iterable[str]) -> tuple[list[list[bytes]], list[int]]:
     split = regex.compile(SPLIT_PATTERN)
     pieces: Counter[str] = Counter()
     for text in texts:
-        for stretch in TAG_PATTERN.split(unicodedata.normalize("NFC", text))[::2]:  # between the tags; the names of the tags lie at 1, 3, ...
+        between_tags = TAG_PATTERN.split(unicodedata.normalize("NFC", text))[::2]  # the tags' names lie at 1, 3, ...
+        for stretch in between_tags:
             pieces.update(split.findall(stretch))
     words = [[bytes([value]) for value in piece.encode("utf-8", "replace")] for piece in pieces]
     return words, list(pieces.values())
@@ -79,10 +81,10 @@ def _join_everywhere(
         if len(after) == len(before):
             continue
         words[place] = after
-        for old in zip(before, before[1:]):
+        for old in pairwise(before):
             totals[old] -= counts[place]
             changed.add(old)
-        for new in zip(after, after[1:]):
+        for new in pairwise(after):
             totals[new] += counts[place]
             holders[new].add(place)
             changed.add(new)

@@ -107,9 +107,7 @@ class _Draft:
         return Prompt(self.token_ids, self.spans, tuple(self.clips), self.learned)
 
 
-def render_chat(
-    messages: Sequence[Message], tokenizer: Tokenizer, *, numbering: Numbering = "conversation", learn: bool = False
-) -> Prompt:
+def render_chat(messages: Sequence[Message], tokenizer: Tokenizer, *, numbering: Numbering = "conversation", learn: bool = False) -> Prompt:
     """Write a conversation in ChatML; where the user spoke last, the assistant's turn is opened.
 
     Args:
@@ -207,9 +205,7 @@ def _count_recordings(clips: Sequence[AudioClip]) -> list[int]:
     return counts
 
 
-def render_task(
-    clips: Sequence[AudioClip], prefix: TagPrefix, tokenizer: Tokenizer, *, target: str | None = None
-) -> Prompt:
+def render_task(clips: Sequence[AudioClip], prefix: TagPrefix, tokenizer: Tokenizer, *, target: str | None = None) -> Prompt:
     """Write a tagged task: the clips' spans, the tag sentence, and in training the answer and its end.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import json
 import unicodedata
@@ -14,6 +12,7 @@ import tiktoken
 
 from qwen_audio.config import Family
 from qwen_audio.errors import CheckpointError
+from qwen_audio.ranks import SPLIT_PATTERN, added_token, check_ranks, read_tiktoken, read_transformers, write_tiktoken, write_transformers
 from tag_schema.custom import CustomTags
 from tag_schema.vocabulary import (
     AUDIO_END,
@@ -22,6 +21,7 @@ from tag_schema.vocabulary import (
     CONTENT_TOKENS,
     CONTROL_TOKENS,
     END_OF_TEXT,
+    FAMILIES,
     IM_END,
     IM_START,
     OFFSETS,
@@ -34,10 +34,6 @@ from tag_schema.vocabulary import (
     unknown_tag,
 )
 
-# How text is cut before byte pairs are joined. Source: section 3.1 of the released tokenizer's description; Qwen2's is the same.
-SPLIT_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 RANK_FILES = ("ranks.tiktoken", "qwen.tiktoken")  # ours, a released checkpoint's
 TOKENIZER_FILE = "tokenizer.json"
 # What transformers' Qwen2-Audio calls the three tokens of a clip's span: before it, in its places, after it.
@@ -68,7 +64,7 @@ class Tokenizer:
     ) -> None:
         self.family: Family = family
         self.n_ranks = len(ranks) if n_ranks is None else n_ranks
-        _check_ranks(ranks, self.n_ranks)
+        check_ranks(ranks, self.n_ranks)
         self.custom = CustomTags({}) if custom is None else custom
         self.special: Mapping[str, int] = (
             {token: self.n_ranks + offset for token, offset in OFFSETS.items()} if special is None else dict(special)
@@ -102,6 +98,75 @@ class Tokenizer:
     def from_tiktoken(cls, path: str | Path, custom: CustomTags | None = None) -> Tokenizer:
         """Read ranks from a file of `base64 rank` lines: a released checkpoint's qwen.tiktoken or ours."""
         return cls(read_tiktoken(Path(path)), custom=custom)
+
+    @classmethod
+    def from_transformers(cls, path: str | Path) -> Tokenizer:
+        """Read a transformers tokenizer.json with Qwen2-Audio's three audio tokens; the special tokens are those it names.
+
+        Where it has the whole released table, as one that we wrote does, other names on reserved slots are custom tags.
+        """
+        ranks, special = read_transformers(Path(path))
+        n_ranks = max(ranks.values()) + 1
+        custom = None
+        if all(special.get(token) == n_ranks + OFFSETS[token] for token in CONTENT_TOKENS):
+            names = {token_id: token for token, token_id in special.items()}
+            slots = {names.get(n_ranks + offset): slot for slot, offset in enumerate(FAMILIES["extra"])}
+            custom = CustomTags({tag: slot for tag, slot in slots.items() if tag is not None and tag not in OFFSETS})
+            special |= {custom.token(tag): special.pop(tag) for tag in custom.slots}
+        return cls(ranks, custom=custom, family="qwen2-audio", n_ranks=n_ranks, special=special)
+
+    @classmethod
+    def from_directory(cls, directory: str | Path) -> Tokenizer:
+        """Find and read the tokenizer of a checkpoint: ranks.tiktoken, qwen.tiktoken or tokenizer.json.
+
+        The custom tags are those under "custom_tags" in its config.json.
+
+        Raises:
+            CheckpointError: there is none of them, or the one there cannot be read.
+        """
+        folder = Path(directory)
+        for name in RANK_FILES:
+            if (folder / name).is_file():
+                return cls.from_tiktoken(folder / name, custom=_custom_tags(folder / "config.json"))
+        if (folder / TOKENIZER_FILE).is_file():
+            return cls.from_transformers(folder / TOKENIZER_FILE)
+        raise CheckpointError(f"{folder}: no tokenizer there; expected {', '.join(RANK_FILES)} or {TOKENIZER_FILE}")
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def write_tiktoken(self, path: str | Path) -> None:
+        """Write the ranks as `base64 rank` lines; special tokens follow from the count, custom tags go into config.json."""
+        write_tiktoken(self._ranks, Path(path))
+
+    def write_transformers(self, directory: str | Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, so that transformers gives the same ids.
+
+        The audio tokens take the names that Qwen2-Audio's processor looks for, custom tags stand under their own; content
+        tags such as times are not "special" there, so that skip_special_tokens leaves them in an answer.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        added: dict[str, tuple[int, bool]] = {}
+        for token, token_id in sorted(self.special.items(), key=lambda item: item[1]):
+            name = TRANSFORMERS_AUDIO.get(token) or self._names[token_id]
+            added[name] = (token_id, not self.is_content(token_id))
+        write_transformers(self._ranks, added, folder / TOKENIZER_FILE)
+        config = {
+            "added_tokens_decoder": {str(token_id): added_token(name, special) for name, (token_id, special) in added.items()},
+            "additional_special_tokens": [IM_START, IM_END, *TRANSFORMERS_AUDIO.values()],
+            "bos_token": None,
+            "clean_up_tokenization_spaces": False,
+            "eos_token": IM_END,
+            "errors": "replace",
+            "model_max_length": 8192,
+            "pad_token": END_OF_TEXT,
+            "split_special_tokens": False,
+            "tokenizer_class": "Qwen2Tokenizer",
+            "unk_token": None,
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+    # Asking -----------------------------------------------------------------------------------------------------------
 
     @property
     def timestamp_ids(self) -> range:
@@ -208,34 +273,12 @@ class StreamDecoder:
         return text
 
 
-def _check_ranks(ranks: dict[bytes, int], n_ranks: int) -> None:
-    """Raise CheckpointError unless every byte has a rank and every rank one token."""
-    missing = [value for value in range(256) if bytes([value]) not in ranks]
-    if missing:
-        raise CheckpointError(f"the vocabulary lacks {len(missing)} of the 256 single bytes, first 0x{missing[0]:02x}: it cannot write every text")
-    if len(set(ranks.values())) != len(ranks):
-        raise CheckpointError("two tokens of the vocabulary have the same rank")
-    if min(ranks.values()) < 0 or max(ranks.values()) >= n_ranks:
-        raise CheckpointError(f"ranks reach from {min(ranks.values())} to {max(ranks.values())}: expected 0 to {n_ranks - 1}")
-
-
-def read_tiktoken(path: Path) -> dict[bytes, int]:
-    """Read a file of `base64 rank` lines.
-
-    Raises:
-        CheckpointError: the file is missing, or a line is not of that form; the message begins with FILE:LINE.
-    """
-    ranks: dict[bytes, int] = {}
+def _custom_tags(path: Path) -> CustomTags | None:
+    """Read the custom tags from a checkpoint's config.json; None where it has no such key or does not exist."""
+    if not path.is_file():
+        return None
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
-        except (ValueError, binascii.Error) as error:
-            raise CheckpointError(f"{path}:{number}: expected a token in base64 and its rank, found {line[:60]!r}") from error
-    return ranks
+        slots = json.loads(path.read_bytes()).get("custom_tags")
+        return None if slots is None else CustomTags.from_mapping(slots)
+    except (ValueError, AttributeError, TagError) as error:
+        raise CheckpointError(f"{path}: custom_tags cannot be read ({error})") from error
