@@ -219,7 +219,8 @@ def write_note(note: Note) -> str:
     if note.instrument is not None:
         pieces.append("<|instrument|>" + _plain(note.instrument, "note"))
     if note.qualities:
-        pieces.append("<|sonic|>" + f"{QUALITY_SEPARATOR} ".join(_plain(item, "note", without=QUALITY_SEPARATOR) for item in note.qualities))
+        qualities = [_plain(quality, "note", without=QUALITY_SEPARATOR) for quality in note.qualities]
+        pieces.append("<|sonic|>" + f"{QUALITY_SEPARATOR} ".join(qualities))
     return "".join(pieces)
 
 
@@ -246,7 +247,7 @@ def _fields(answer: str, names: tuple[str, ...], what: str) -> dict[str, str]:
         raise TagError(f"{what}: {before!r} stands in no field; expected {', '.join(names)}")
     fields: dict[str, str] = {}
     ends = [match.start() for match in marks[1:]] + [len(text)]
-    for match, end in zip(marks, ends):
+    for match, end in zip(marks, ends, strict=True):
         if match.group() in fields:
             raise TagError(f"{what}: {match.group()} is said twice, again at character {match.start()}")
         fields[match.group()] = text[match.end() : end].strip()

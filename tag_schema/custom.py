@@ -149,7 +149,7 @@ def names_by_kind(values: Mapping[str, object]) -> list[str]:
     if surplus:
         raise TagError(f"custom tags: unknown key {', '.join(surplus)}; expected {' and '.join(KINDS)}")
     names: list[str] = []
-    for kind, pattern in zip(KINDS, (LANGUAGE_NAME, INSTRUCTION_NAME)):
+    for kind, pattern in zip(KINDS, (LANGUAGE_NAME, INSTRUCTION_NAME), strict=True):
         listed = values.get(kind) or []
         if not isinstance(listed, (list, tuple)):
             raise TagError(f"custom tags: {kind} is {listed!r}; expected a list of names")
@@ -157,6 +157,6 @@ def names_by_kind(values: Mapping[str, object]) -> list[str]:
             tag = as_tag(name)
             check_name(tag)
             if not pattern.fullmatch(tag[2:-2]):
-                raise TagError(f"custom tag {tag}: its form is not that of one of the {kind} (ar, pt_br: languages; bird_species: instructions)")
+                raise TagError(f"custom tag {tag}: does not look like one of the {kind} (languages: ar, pt_br; instructions: bird_species)")
             names.append(tag)
     return names

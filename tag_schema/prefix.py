@@ -61,7 +61,13 @@ INSTRUCTIONS: Mapping[TaskTag, tuple[str, ...]] = MappingProxyType(
 
 # Where times may be asked for: word times of what is said (no instruction, or the form of the text), and what happens when.
 TIMED_INSTRUCTIONS: Mapping[TaskTag, tuple[str | None, ...]] = MappingProxyType(
-    {"transcribe": (None, "wo_itn", "itn"), "translate": (), "caption": (), "keyword": ("event", "speaker_meta", "audio_grounding"), "question": ()}
+    {
+        "transcribe": (None, "wo_itn", "itn"),
+        "translate": (),
+        "caption": (),
+        "keyword": ("event", "speaker_meta", "audio_grounding"),
+        "question": (),
+    }
 )
 
 
@@ -134,7 +140,8 @@ class TagPrefix:
                 raise TagError(f"question: takes no output instruction, found {name!r}; say it in the question")
             owners = [task for task, names in INSTRUCTIONS.items() if name in names]
             if owners:
-                raise TagError(f"{self.task}: the instruction {name} belongs to {' and '.join(owners)}; expected {', '.join(allowed)} or none")
+                owner = " and ".join(owners)
+                raise TagError(f"{self.task}: the instruction {name} belongs to {owner}; expected {', '.join(allowed)} or none")
             _check_free_name("instruction", name, INSTRUCTION_NAME, f"expected {', '.join(allowed)}, a custom instruction or none")
         timed = TIMED_INSTRUCTIONS[self.task]
         released = name is None or name in allowed
@@ -222,8 +229,9 @@ class _Reader:
         names = {name for task_names in INSTRUCTIONS.values() for name in task_names} | set(custom.instructions if custom else ())
         tag, instruction = self.peek(), None
         if tag is not None and tag[2:-2] in names:
+            instruction = tag[2:-2]
             self.at += len(tag)
-            tag, instruction = self.peek(), tag[2:-2]
+            tag = self.peek()
         if self.at < len(self.text):
             expected = "an output instruction or the end" if instruction is None else "nothing behind the output instruction"
             raise TagError(f"tag sentence: {self._found(tag)} at character {self.at}; expected {expected}")

@@ -7,6 +7,7 @@ the model heard; what lies later in a recording is reached by the clip's offset.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ def _chain_spans(text: str) -> list[Span] | None:
     times = [match for match in tags if _step(match.group()) is not None]
     if len(times) < 3 or times[0].start() != 0 or times[-1].end() != len(stripped):
         return None
-    if any(first.end() == second.start() for first, second in zip(times, times[1:])):
+    if any(first.end() == second.start() for first, second in itertools.pairwise(times)):
         return None
     try:
         return [Span(word.start_s, word.end_s) for word in srwt_to_words(stripped)]
