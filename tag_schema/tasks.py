@@ -96,7 +96,8 @@ _TIMED_PROMPT = "Transcribe the speech in {language} word by word, with the time
 _SPEECH = (
     TaskFamily(
         "asr", "ASR", "automatic speech recognition", "speech", TagPrefix("transcribe", "en", "en", instruction="wo_itn"),
-        _TEXT, answers.read_text, "wer", "Transcribe the speech in {language}. Answer with the transcript alone.", instructions=_FORMS, answers_in_speech=True,
+        _TEXT, answers.read_text, "wer", "Transcribe the speech in {language}. Answer with the transcript alone.",
+        instructions=_FORMS, answers_in_speech=True,
     ),
     TaskFamily(
         "s2tt", "S2TT", "speech-to-text translation", "speech", TagPrefix("translate", "en", "zh", instruction="itn"),
@@ -117,11 +118,13 @@ _SPEECH = (
     ),
     TaskFamily(
         "srwt_en", "SRWT", "English recognition with word times", "speech", TagPrefix("transcribe", "en", "en", timestamps=True),
-        _TIMED, srwt_to_words, "aas", _TIMED_PROMPT, instructions=_FORMS, answers_in_speech=True,
+        _TIMED, srwt_to_words, "aas", _TIMED_PROMPT,
+        instructions=_FORMS, answers_in_speech=True,
     ),
     TaskFamily(
         "srwt_zh", "SRWT", "Mandarin recognition with word times", "speech", TagPrefix("transcribe", "zh", "zh", timestamps=True),
-        _TIMED, srwt_to_words, "aas", _TIMED_PROMPT, instructions=_FORMS, answers_in_speech=True,
+        _TIMED, srwt_to_words, "aas", _TIMED_PROMPT,
+        instructions=_FORMS, answers_in_speech=True,
     ),
     TaskFamily(
         "dialect_id", "DID", "dialect identification", "speech", _question("zh", "Which dialect is spoken?"),
@@ -164,7 +167,8 @@ _SPEECH = (
     ),
     TaskFamily(
         "slot_filling", "SF", "slot filling", "speech", _keyword("en", "entities"),
-        _ENTITIES, answers.read_entities, "f1", "Name the slots that the speaker's request fills and the value of each.", answers_in_speech=True,
+        _ENTITIES, answers.read_entities, "f1", "Name the slots that the speaker's request fills and the value of each.",
+        answers_in_speech=True,
     ),
     TaskFamily(
         "age", "SAP", "speaker age prediction", "speech", _question("en", "How old is the speaker?"),
