@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -122,7 +123,7 @@ def read_audio(
     else:
         raise AudioFormatError(f"cannot read audio from {type(source).__name__}; give a path, bytes, a binary file or (array, rate)")
     _check_size(len(data), shown, limits)
-    with opened(io.BytesIO(data), len(data), shown, Part()) as decoded:
+    with opened(io.BytesIO(data), shown, Part()) as decoded:
         return _assemble(decoded, shown, Part(), limits)
 
 
@@ -153,7 +154,7 @@ def fit_window(clip: AudioClip, long_audio: LongAudio = "error") -> tuple[AudioC
     edges = [*range(0, n_samples, WINDOW_SAMPLES), n_samples]
     if edges[-1] - edges[-2] < MIN_SAMPLES:
         edges[-2] = n_samples - MIN_SAMPLES
-    return tuple(clip.cut(first / SAMPLE_RATE, last / SAMPLE_RATE) for first, last in zip(edges, edges[1:], strict=False))
+    return tuple(clip.cut(first / SAMPLE_RATE, last / SAMPLE_RATE) for first, last in pairwise(edges))
 
 
 def frame_count(n_samples: int, family: Family = "qwen-audio") -> int:
@@ -186,7 +187,7 @@ def _read_array(array: np.ndarray, rate: int, name: str, limits: AudioLimits) ->
     if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
         raise AudioFormatError(f"{name}: {array.dtype} of shape {array.shape}; expected numbers of shape (n,) or (n, channels)")
     frames = array.reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
-    if frames.shape[0] < frames.shape[1]:
+    if 0 < frames.shape[0] < frames.shape[1]:
         frames = frames.T
     step = max(1, BLOCK_VALUES // frames.shape[1])
     blocks = (as_float(frames[first : first + step]) for first in range(0, len(frames), step))
@@ -200,18 +201,22 @@ def _read_path(path: str, name: str | None, limits: AudioLimits) -> AudioClip:
         path, part = _split_fragment(path)
     if re.match(r"https?://|data:", path):
         raise AudioNotFoundError(f"{shown}: addresses are not fetched; download the file and give its path")
+    with _open_file(path, shown, limits) as stream, opened(stream, shown, part) as decoded:
+        return _assemble(decoded, shown, part, limits)
+
+
+def _open_file(path: str, name: str, limits: AudioLimits) -> BinaryIO:
+    """Open a regular file of an allowed size, or say why not."""
     try:
         found = os.stat(path)
-        _check_kind(found.st_mode, shown)
-        _check_size(found.st_size, shown, limits)
-        stream = open(path, "rb")
+        _check_kind(found.st_mode, name)
+        _check_size(found.st_size, name, limits)
+        return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise AudioNotFoundError(f"{shown}: no such file; looked in {os.path.dirname(os.path.abspath(path))}") from None
+        raise AudioNotFoundError(f"{name}: no such file; looked in {os.path.dirname(os.path.abspath(path))}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise AudioNotFoundError(f"{shown}: cannot be opened ({reason})") from error
-    with stream, opened(stream, found.st_size, shown, part) as decoded:
-        return _assemble(decoded, shown, part, limits)
+        raise AudioNotFoundError(f"{name}: cannot be opened ({reason})") from error
 
 
 def _check_kind(mode: int, name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from qwen_audio.errors import AudioEmptyError, AudioFormatError
 log = logging.getLogger(__name__)
 
 BLOCK_VALUES = 1 << 18  # frames x channels decoded at a time
+SMALL_BLOCK = 4096  # frames; a FLAC holds so many in one packet
 CUT_OFF_S = 0.25  # a header may promise so much more than there is: encoder padding is not a damage
 KNOWN = "wav, flac, mp3, ogg, opus, aiff, au, caf, m4a, mp4, mov, aac, 3gp, webm, mka or ac3"
 # FFmpeg also reads playlists, which name other files and addresses: only true containers are let in.
@@ -39,6 +41,7 @@ class Part:
 
     @property
     def whole(self) -> bool:
+        """Tell whether nothing is left out."""
         return self.start_s == 0 and self.end_s == math.inf
 
 
@@ -53,18 +56,18 @@ class Decoded:
 
 
 @contextmanager
-def opened(stream: BinaryIO, n_bytes: int, name: str, part: Part) -> Iterator[Decoded]:
+def opened(stream: BinaryIO, name: str, part: Part) -> Iterator[Decoded]:
     """Open audio by what its content says and stand at the beginning of the piece.
 
     Args:
-        stream: a file or bytes in memory, n_bytes long.
+        stream: a file, or bytes in memory.
         name: what messages call it.
         part: the seconds that are wanted.
     Raises:
         AudioFormatError: not audio, cut off or damaged; AudioEmptyError: the piece lies behind the end. Both also while the
             blocks are drawn.
     """
-    head = stream.read(64)
+    head, n_bytes = stream.read(64), stream.seek(0, os.SEEK_END)
     stream.seek(0)
     try:
         # The number of an open file, or a file in memory: a name would let its extension speak.
@@ -94,17 +97,21 @@ def _open_soundfile(sound: soundfile.SoundFile, name: str, part: Part) -> Decode
 
     def blocks() -> Iterator[np.ndarray]:
         done, step = first, max(1, BLOCK_VALUES // sound.channels)
-        try:
-            if first:
-                sound.seek(first)
-            while done < last:
+        if first:
+            sound.seek(first)
+        while done < last:
+            try:
                 block = sound.read(min(step, last - done), dtype="float32", always_2d=True)
-                if not len(block):
-                    return
-                done += len(block)
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise_cut_off(name, done / rate, total / rate if known else None, error)
+            except soundfile.LibsndfileError as error:
+                if step <= SMALL_BLOCK:
+                    raise_cut_off(name, done / rate, total / rate if known else None, error)
+                step = SMALL_BLOCK  # go again in small steps, to find how far it can be heard
+                sound.seek(done)
+                continue
+            if not len(block):
+                return
+            done += len(block)
+            yield block
 
     return Decoded(rate, sound.channels, max(0, last - first) if known else None, blocks())
 
@@ -129,7 +136,7 @@ def _opened_pyav(stream: BinaryIO, head: bytes, name: str, part: Part) -> Iterat
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
     with ExitStack() as stack:
         try:
-            container = stack.enter_context(av.open(_Nameless(stream), options=options, metadata_errors="ignore"))
+            container = stack.enter_context(av.open(_Nameless(stream), "r", options=options, metadata_errors="ignore"))
             if not container.streams.audio:
                 raise AudioFormatError(f"{name}: a {container.format.name} file without sound; give a file with an audio track")
             decoded = _open_pyav(container, name, part)
@@ -154,15 +161,16 @@ def _open_pyav(container: av.container.InputContainer, name: str, part: Part) ->
         raise AudioEmptyError(f"{name}: holds no sound; record or copy it again")
     rate, channels = first.sample_rate, len(first.layout.channels)
     # Only these containers write down how long a track is; elsewhere FFmpeg guesses from the bit rate.
-    trusted = container.format.name.startswith("mov") and track.duration and track.time_base
-    promised_s = float(track.duration * track.time_base) if trusted else None
+    trusted = container.format.name.startswith("mov")
+    promised_s = float(track.duration * track.time_base) if trusted and track.duration and track.time_base else None
     if promised_s is not None and part.start_s >= promised_s:
         raise beyond(name, part, promised_s)
     begin = round(part.start_s * rate)
     end = None if part.end_s == math.inf else round(part.end_s * rate)
 
     def blocks() -> Iterator[np.ndarray]:
-        done, frame = 0, first
+        done = 0
+        frame: av.AudioFrame | None = first
         try:
             while frame is not None and (end is None or done < end):
                 if frame.sample_rate != rate or len(frame.layout.channels) != channels:
