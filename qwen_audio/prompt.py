@@ -17,14 +17,14 @@ from qwen_audio.audio import WINDOW_S, AudioClip, audio_token_count
 from qwen_audio.errors import AudioError, PromptError
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.prefix import TagPrefix
-from tag_schema.timestamps import timestamp_token
+from tag_schema.tasks import natural_prompt
+from tag_schema.timestamps import SRWT_START
 
 Role = Literal["system", "user", "assistant"]
 Numbering = Literal["conversation", "turn"]
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
 FULL_WINDOW_S = WINDOW_S - 0.03  # what splitting leaves in every window but the last: at most 30 ms less than a whole one
-FIRST_TIME = timestamp_token(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class Message:
             raise PromptError(f"role is {self.role!r}: expected one of {', '.join(get_args(Role))}")
         if isinstance(self.parts, str):
             raise PromptError(f"the parts of a message are {self.parts!r}: expected a tuple of texts and clips, as ({self.parts!r},)")
+        strange = [type(part).__name__ for part in self.parts if not isinstance(part, (str, AudioClip))]
+        if strange:
+            raise PromptError(f"a part of the {self.role}'s message is of type {strange[0]}: expected text or an AudioClip (read_audio makes one)")
         if self.clips and self.role != "user":
             raise PromptError(f"a clip stands in the {self.role}'s message: only the user's can hold audio")
         if self.audio_numbers is not None and len(self.audio_numbers) != len(self.clips):
@@ -150,7 +153,7 @@ def _open_turn(role: Role, draft: _Draft) -> None:
 def _add_content(message: Message, draft: _Draft) -> None:
     """Write a person's text and clips; text between two spans is encoded in one go, as the released code does."""
     numbers = iter(message.audio_numbers or ())
-    colon = ": " if draft.tokenizer.family == "qwen2-audio" else ":"
+    colon = ":" if draft.tokenizer.has_tags else ": "  # the two families were trained on these
     text = ""
     for is_clip, run in groupby(message.parts, lambda part: isinstance(part, AudioClip)):
         if not is_clip:
@@ -205,27 +208,42 @@ def _count_recordings(clips: Sequence[AudioClip]) -> list[int]:
     return counts
 
 
-def render_task(clips: Sequence[AudioClip], prefix: TagPrefix, tokenizer: Tokenizer, *, target: str | None = None) -> Prompt:
+def render_task(
+    clips: Sequence[AudioClip], prefix: TagPrefix, tokenizer: Tokenizer, *, target: str | None = None, chat: bool = True
+) -> Prompt:
     """Write a tagged task: the clips' spans, the tag sentence, and in training the answer and its end.
 
     Args:
         clips: what is heard, usually one.
         prefix: what is asked.
+        tokenizer: one without tags (Qwen2-Audio's) makes the request be put in words.
         target: the answer with its content tags; marked as learned together with the end of text. Where the prefix gives the
             first time already, a target that begins with it is written without it.
+        chat: how a request in words is made: as a chat turn, for Instruct checkpoints, else right behind the clip.
     Raises:
         TagError: the prefix or the target cannot be written; AudioError: a clip has a length that the encoder cannot hear.
     """
+    if not tokenizer.has_tags and chat:
+        return _ask_in_chat(clips, prefix, tokenizer, target)
     draft = _Draft(tokenizer)
     for clip in clips:
         draft.add_clip(clip)
-    for text, is_tags in prefix.pieces(tokenizer.custom):
+    pieces = prefix.pieces(tokenizer.custom) if tokenizer.has_tags else [(natural_prompt(prefix), False)]
+    for text, is_tags in pieces:
         draft.add(tokenizer.encode_tags(text) if is_tags else tokenizer.encode_text(text))
     if target is not None:
-        if prefix.timestamps and target.startswith(FIRST_TIME):
-            target = target[len(FIRST_TIME) :]
+        if prefix.timestamps and tokenizer.has_tags:
+            target = target.removeprefix(SRWT_START)
         draft.add([*tokenizer.encode_answer(target), tokenizer.end_of_text], learn=True)
     return draft.finish()
+
+
+def _ask_in_chat(clips: Sequence[AudioClip], prefix: TagPrefix, tokenizer: Tokenizer, target: str | None) -> Prompt:
+    """Put a tagged task in words, as one turn of a chat; the answer ends as answers in a chat do."""
+    messages = [Message("user", (*clips, natural_prompt(prefix)))]
+    if target is not None:
+        messages.append(Message("assistant", (target,)))
+    return render_chat(messages, tokenizer, learn=target is not None)
 
 
 def _positions(clip: AudioClip, tokenizer: Tokenizer) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import tiktoken
@@ -97,7 +98,9 @@ class Tokenizer:
     @classmethod
     def from_tiktoken(cls, path: str | Path, custom: CustomTags | None = None) -> Tokenizer:
         """Read ranks from a file of `base64 rank` lines: a released checkpoint's qwen.tiktoken or ours."""
-        return cls(read_tiktoken(Path(path)), custom=custom)
+        ranks = read_tiktoken(Path(path))
+        with _naming(path):
+            return cls(ranks, custom=custom)
 
     @classmethod
     def from_transformers(cls, path: str | Path) -> Tokenizer:
@@ -108,12 +111,13 @@ class Tokenizer:
         ranks, special = read_transformers(Path(path))
         n_ranks = max(ranks.values()) + 1
         custom = None
-        if all(special.get(token) == n_ranks + OFFSETS[token] for token in CONTENT_TOKENS):
+        if _is_released(special, n_ranks):
             names = {token_id: token for token, token_id in special.items()}
             slots = {names.get(n_ranks + offset): slot for slot, offset in enumerate(FAMILIES["extra"])}
             custom = CustomTags({tag: slot for tag, slot in slots.items() if tag is not None and tag not in OFFSETS})
             special |= {custom.token(tag): special.pop(tag) for tag in custom.slots}
-        return cls(ranks, custom=custom, family="qwen2-audio", n_ranks=n_ranks, special=special)
+        with _naming(path):
+            return cls(ranks, custom=custom, family="qwen2-audio", n_ranks=n_ranks, special=special)
 
     @classmethod
     def from_directory(cls, directory: str | Path) -> Tokenizer:
@@ -176,8 +180,8 @@ class Tokenizer:
 
     @property
     def has_tags(self) -> bool:
-        """Whether the released task tags are in the vocabulary, so that tag sentences can be written."""
-        return len(self._content) - len(self._aliases) == len(CONTENT_TOKENS)
+        """Whether the released tags stand where they were released, so that tag sentences can be written."""
+        return _is_released(self.special, self.n_ranks)
 
     # Encoding ---------------------------------------------------------------------------------------------------------
 
@@ -192,11 +196,12 @@ class Tokenizer:
             TagError: a tag is misspelt, unknown or a control token; the message names the right one.
         """
         check_spelling(text)
-        for match in TAG_PATTERN.finditer(text):
-            tag = match.group()
-            if tag in CONTROL_TOKENS:
+        for tag in (AUDIO_START, AUDIO_PAD, AUDIO_END, *(match.group() for match in TAG_PATTERN.finditer(text))):
+            if tag in CONTROL_TOKENS and tag in text:
                 raise TagError(f"{tag} is a control token: it cannot stand in a tag sentence")
-            if tag not in self._content:
+            if tag in CONTENT_TOKENS and tag not in self._content:
+                raise TagError(f"{tag}: this checkpoint's vocabulary has no such tag; ask in words instead")
+            if tag not in CONTROL_TOKENS and tag not in self._content:
                 raise TagError(unknown_tag(tag))
         return self.encode_answer(text)
 
@@ -271,6 +276,20 @@ class StreamDecoder:
         text = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return text
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name in front of what is wrong with a vocabulary."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _is_released(special: Mapping[str, int], n_ranks: int) -> bool:
+    """Whether every content tag has its released place behind the ranks."""
+    return all(special.get(token) == n_ranks + OFFSETS[token] for token in CONTENT_TOKENS)
 
 
 def _custom_tags(path: Path) -> CustomTags | None:
