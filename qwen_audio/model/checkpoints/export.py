@@ -7,7 +7,7 @@ What cannot be carried over, because Qwen2Audio has no counterpart:
   the end of a clip differs and attention spreads that, about 2e-2 in the encoder's output; with the mel zeroed past
   the clip the outputs are equal.
 - Qwen-Audio counts whole frames of a clip, the processor started ones: a clip that ends within a frame may get one
-  audio vector more (4 s and 1 sample: 101 instead of 100).
+  audio vector more (64,321 samples: 101 instead of 100).
 - in bfloat16 Qwen2 rounds the rotary angles' sines and cosines.
 """
 
@@ -21,17 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qwen_audio.audio import HOP, SAMPLE_RATE
 from qwen_audio.config import DecoderConfig, EncoderConfig, GenerationOptions
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints import qwen2_audio
 from qwen_audio.model.checkpoints.writing import SHARD_BYTES, Staged, remove_stale_weights, write_weights
+from qwen_audio.model.features import N_FFT
 from qwen_audio.model.joint import QwenAudio
 
 AUDIO_TOKENS = {"audio_bos_token": "<|audio_bos|>", "audio_token": "<|AUDIO|>", "audio_eos_token": "<|audio_eos|>"}
-STATES_PER_S = 50
-HOP = 160
-SAMPLE_RATE = 16_000
-N_FFT = 400
+FRAMES_PER_STATE = 2
 
 CHAT_TEMPLATE = (
     "{%- set audios = namespace(n=0) -%}"
@@ -93,9 +92,7 @@ def export_transformers(
         CheckpointError: the encoder's window is not whole seconds, which a feature extractor cannot express.
     """
     directory = Path(directory)
-    chunk_s, rest = divmod(model.config.encoder.n_ctx, STATES_PER_S)
-    if rest:
-        raise CheckpointError(f"{directory}: the encoder has {model.config.encoder.n_ctx} positions; an export needs whole seconds, {STATES_PER_S} each")
+    chunk_s = window_s(model.config.encoder)
     dtype = dtype or model.dtype
     parts = exported_parts(model)
     with Staged(directory) as staged:
@@ -112,18 +109,25 @@ def exported_parts(model: QwenAudio) -> dict[str, Tensor]:
     """Name a model's tensors as transformers 4 does; views of the model's own, except the embedding where bounds are laid in."""
     config = model.config
     state = model.state_dict()
+    state.setdefault("decoder.head.weight", state["decoder.embedding.weight"])  # before the bounds go in: a head has none
     if model.audio_bounds is not None:
         embedding = state["decoder.embedding.weight"].clone()
-        embedding[[config.audio_start_id, config.audio_end_id]] = state.pop("audio_bounds.weight")
-        state.setdefault("decoder.head.weight", state["decoder.embedding.weight"])
+        embedding[[config.audio_start_id, config.audio_end_id]] = state["audio_bounds.weight"]
         state["decoder.embedding.weight"] = embedding
-    state.setdefault("decoder.head.weight", state["decoder.embedding.weight"])
     plan = qwen2_audio.model_plan(config) | {"decoder.head.weight": (f"{qwen2_audio.VERSION_4.head}weight",)}
     parts: dict[str, Tensor] = {}
     for ours, theirs in plan.items():
         sizes = _head_rows(config.decoder) if len(theirs) > 1 else [len(state[ours])]
         parts |= dict(zip(theirs, state[ours].split(sizes), strict=True))
     return parts
+
+
+def window_s(encoder: EncoderConfig) -> int:
+    """Return the seconds that an encoder hears; a feature extractor can only express whole ones."""
+    per_s = SAMPLE_RATE // (HOP * FRAMES_PER_STATE)
+    if encoder.n_ctx % per_s:
+        raise CheckpointError(f"the encoder has {encoder.n_ctx} positions: an export needs whole seconds, {per_s} positions each")
+    return encoder.n_ctx // per_s
 
 
 def config_values(model: QwenAudio, ids: ChatIds, dtype: torch.dtype) -> dict[str, Any]:
@@ -169,7 +173,7 @@ def preprocessor_values(encoder: EncoderConfig, chunk_s: int) -> dict[str, Any]:
         "n_fft": N_FFT,
         "chunk_length": chunk_s,
         "n_samples": chunk_s * SAMPLE_RATE,
-        "nb_max_frames": 2 * encoder.n_ctx,
+        "nb_max_frames": FRAMES_PER_STATE * encoder.n_ctx,
         "padding_side": "right",
         "padding_value": 0.0,
         "dither": 0.0,

@@ -47,9 +47,11 @@ def _from_hub(hub_id: str, allow_download: bool) -> Path:
     except LocalEntryNotFoundError as error:
         if allow_download:
             raise CheckpointError(f"{hub_id}: the hub cannot be reached and its cache here has no copy ({error})") from error
-        raise CheckpointError(f"{hub_id}: no such directory and no copy in the hub's cache here; allow the download with --allow-download") from error
+        found = "no such directory, and the hub's cache here has no copy"
+        raise CheckpointError(f"{hub_id}: {found}; allow the download (--allow-download)") from error
     except GatedRepoError as error:
-        raise CheckpointError(f"{hub_id}: its owners ask for consent first; accept it on the hub's page and log in with `hf auth login`") from error
+        mend = "accept them on its page and log in with `hf auth login`"
+        raise CheckpointError(f"{hub_id}: its owners set conditions; {mend}") from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(f"{hub_id}: the hub knows no such model, or it is private; check the spelling") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -71,7 +71,8 @@ def _read(directory: Path, where: str, ours: DecoderConfig, weights: WeightFiles
 
 def _check_agreement(ours: DecoderConfig, theirs: DecoderConfig, where: str) -> None:
     """Refuse a text model of another size; heads and bases cannot be seen from the shapes, so all are compared."""
-    wrong = [f"{name} is {getattr(theirs, name)}, ours {getattr(ours, name)}" for name in MUST_AGREE if getattr(theirs, name) != getattr(ours, name)]
+    pairs = [(name, getattr(theirs, name), getattr(ours, name)) for name in MUST_AGREE]
+    wrong = [f"{name} is {found}, ours {own}" for name, found, own in pairs if found != own]
     if ours.tied_embeddings and not theirs.tied_embeddings:
         wrong.append("its head is its own, ours is the embedding")
     if wrong:

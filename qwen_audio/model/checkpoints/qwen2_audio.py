@@ -77,7 +77,7 @@ def encoder_plan(config: EncoderConfig, prefix: str) -> dict[str, tuple[str, ...
     Returns:
         Our names within the encoder, without its projection, -> stored names.
     """
-    plan = {ours: (f"{prefix}{theirs}",) for ours, theirs in ENCODER.items()}
+    plan: dict[str, tuple[str, ...]] = {ours: (f"{prefix}{theirs}",) for ours, theirs in ENCODER.items()}
     for i in range(config.layers):
         plan |= {f"blocks.{i}.{ours}": (f"{prefix}layers.{i}.{theirs}",) for ours, theirs in ENCODER_BLOCK.items()}
     return plan

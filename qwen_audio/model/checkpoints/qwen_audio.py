@@ -65,7 +65,7 @@ def encoder_plan(config: EncoderConfig, prefix: str) -> dict[str, tuple[str, ...
     Returns:
         Our names within the encoder, without its projection, -> stored names.
     """
-    plan = {ours: (f"{prefix}{theirs}",) for ours, theirs in ENCODER.items()}
+    plan: dict[str, tuple[str, ...]] = {ours: (f"{prefix}{theirs}",) for ours, theirs in ENCODER.items()}
     for i in range(config.layers):
         plan |= {f"blocks.{i}.{ours}": (f"{prefix}blocks.{i}.{theirs}",) for ours, theirs in ENCODER_BLOCK.items()}
     return plan
@@ -152,7 +152,8 @@ def read_decoder_config(values: Mapping[str, Any], where: str) -> DecoderConfig:
 def _read_encoder_config(audio: Mapping[str, Any], width: int, where: str) -> EncoderConfig:
     """Turn the audio part of config.json into an EncoderConfig; width is the decoder's, which the projection must reach."""
     where = f"{where}: audio"
-    check_fields(where, audio, {"avg_pool": True, "add_audio_bos_eos_token": True, "output_dim": width}, "only Qwen-Audio's own encoder is known here")
+    expected = {"avg_pool": True, "add_audio_bos_eos_token": True, "output_dim": width}
+    check_fields(where, audio, expected, "only Qwen-Audio's own encoder is known here")
     state = field(where, audio, "n_state", int)
     return EncoderConfig(
         n_mels=field(where, audio, "n_mels", int),

@@ -25,12 +25,16 @@ FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 class Weights(Protocol):
     """Stored tensors by name; shapes are known before anything is read."""
 
-    where: str
-    shapes: Mapping[str, tuple[int, ...]]
+    @property
+    def where(self) -> str:
+        """The file or directory, for messages."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of everything that is stored."""
 
     def read(self, name: str) -> Tensor:
         """Return one tensor on the CPU, in the numbers it is stored in."""
-        ...
 
 
 class WeightFiles:
@@ -54,7 +58,8 @@ class WeightFiles:
         stored_as: dict[str, str] = {}
         for path in weight_files(directory):
             file = _open_safetensors(path)
-            for name in file.keys():
+            names = file.keys()
+            for name in names:
                 part = file.get_slice(name)
                 shapes[name], stored_as[name] = tuple(part.get_shape()), part.get_dtype()
                 self._file_of[name] = path
@@ -62,7 +67,7 @@ class WeightFiles:
         self.shapes = shapes
         packed = [f"{name} ({kind})" for name, kind in stored_as.items() if kind not in FLOATS]
         if packed:
-            raise CheckpointError(f"{directory}: {_listed(packed)} not stored as float numbers; quantized checkpoints are not read, take the original")
+            raise CheckpointError(f"{directory}: not float numbers: {_listed(packed)}; quantized weights are not read, take the original")
         self.dtypes = {name: FLOATS[kind] for name, kind in stored_as.items()}
 
     def read(self, name: str) -> Tensor:
@@ -208,9 +213,10 @@ def check_plan(
         shapes = [weights.shapes[source] for source in sources if source in weights.shapes]
         if len(shapes) == len(sources) and not _fits(joined_shape(shapes), expected[ours], ours in at_most):
             misshapen.append(f"{' + '.join(sources)} {joined_shape(shapes)}, expected {expected[ours]}")
-    found = [f"{word} {_listed(names)}" for word, names in (("missing", missing), ("surplus", surplus), ("wrong shape", misshapen)) if names]
+    kinds = {"missing": missing, "surplus": surplus, "wrong shape": misshapen}
+    found = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names)
     if found:
-        raise CheckpointError(f"{weights.where}: the weights are not what config.json describes: {'; '.join(found)}. Do all files come from one checkpoint?")
+        raise CheckpointError(f"{weights.where}: the weights do not fit the configuration: {found}; take all files from one checkpoint")
 
 
 def lay_in(module: nn.Module, plan: Plan, weights: Weights, *, device: torch.device | str, dtype: torch.dtype) -> None:
@@ -272,8 +278,7 @@ def _fits(found: tuple[int, ...], expected: tuple[int, ...], longer_is_fine: boo
 
 def _listed(names: Sequence[str]) -> str:
     """Show the first few names and how many there are."""
-    more = f", ... {len(names)} in all" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _open_safetensors(path: Path) -> Any:
