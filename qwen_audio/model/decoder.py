@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from qwen_audio.config import DecoderConfig
 from qwen_audio.errors import PromptError
+from qwen_audio.model.attention import attend
 
 
 class Decoder(nn.Module):
@@ -57,7 +58,8 @@ class Decoder(nn.Module):
         """
         batch, n_new, _ = hidden.shape
         if cache is not None:
-            assert segment is None and positions is None, "a cached run has rows of one segment, padded on the left"
+            assert segment is None, "a cached run has rows of one segment, padded on the left"
+            assert positions is None, "positions of a cached run follow from the cache"
             cache.make_room(batch, n_new)
             if cache.length == 0:
                 cache.begin(starts, self._row_alphas(batch, n_new, starts, alpha_length))
@@ -122,9 +124,10 @@ class Decoder(nn.Module):
         """Choose each position's NTK step (B, T) from the length of its segment."""
         if not self.config.dynamic_ntk:
             return torch.ones(1, 1)
-        lengths = (segment[:, :, None] == segment[:, None, :]).sum(-1).cpu()
-        steps = [[ntk_alpha(alpha_length or n, self.config.seq_length) for n in row] for row in lengths.tolist()]
-        return torch.tensor(steps)
+        counts = torch.zeros(len(segment), int(segment.max()) + 1, dtype=torch.int64, device=segment.device)
+        lengths = counts.scatter_add_(1, segment, torch.ones_like(segment)).gather(1, segment)
+        found, which = lengths.cpu().unique(return_inverse=True)
+        return torch.tensor([ntk_alpha(alpha_length or length, self.config.seq_length) for length in found.tolist()])[which]
 
     def _finish_plan(self, positions: Tensor, frequencies: Tensor, mask: Tensor | None, *, causal: bool, end: int) -> AttentionPlan:
         """Turn positions (B or 1, T) and frequencies (B or 1, T or 1, head_size / 2) into what every block reads."""
@@ -208,8 +211,7 @@ class KVCache:
     def begin(self, starts: Tensor | None, alphas: list[float]) -> None:
         """Set the rows' left padding and NTK steps; they hold until the cache is empty again."""
         self.padded = starts is not None and bool(starts.any())
-        if starts is not None:
-            self.start = starts.to(device=self.k.device, dtype=torch.int64)
+        self.start = torch.zeros_like(self.start) if starts is None else starts.to(self.start)
         self.alpha = torch.tensor(alphas)
         steps = alphas if len(set(alphas)) > 1 else alphas[:1]
         self.frequencies = torch.stack([rotary_frequencies(self.config, alpha) for alpha in steps]).to(self.k.device)
@@ -258,10 +260,7 @@ class DecoderAttention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), mixed[:, :, self.heads + self.kv_heads :].transpose(1, 2)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        heard = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=plan.mask, is_causal=plan.causal, enable_gqa=self.heads != self.kv_heads
-        )
-        return self.out(heard.transpose(1, 2).flatten(2))
+        return self.out(attend(q, k, v, mask=plan.mask, causal=plan.causal))
 
 
 class SwiGLU(nn.Module):
@@ -338,4 +337,5 @@ def segment_mask(segment: Tensor) -> Tensor:
 
 def _single_segments(segment: Tensor) -> bool:
     """Tell whether every row is one sample with padding behind it, so that plain causality suffices."""
-    return bool(((segment == segment[:, :1]) | (segment == 0)).all())
+    later = segment[:, 1:]
+    return bool(((later == segment[:, :-1]) | (later == 0)).all())
