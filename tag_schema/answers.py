@@ -246,8 +246,8 @@ def _fields(answer: str, names: tuple[str, ...], what: str) -> dict[str, str]:
     if before:
         raise TagError(f"{what}: {before!r} stands in no field; expected {', '.join(names)}")
     fields: dict[str, str] = {}
-    ends = [match.start() for match in marks[1:]] + [len(text)]
-    for match, end in zip(marks, ends, strict=True):
+    for number, match in enumerate(marks):
+        end = marks[number + 1].start() if number + 1 < len(marks) else len(text)
         if match.group() in fields:
             raise TagError(f"{what}: {match.group()} is said twice, again at character {match.start()}")
         fields[match.group()] = text[match.end() : end].strip()
