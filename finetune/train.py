@@ -1,0 +1,265 @@
+"""One loop on one device: batches in, checkpoints and a log out; stopped anywhere, it goes on at the same next batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from data.batching import BatchMaker, BatchPlan, TrainingBatch, plan_batches, prefetch
+from data.examples import clip_reader, remembering
+from data.groups import group, held_out, prepared_records, split_rows, weigh
+from data.manifest import Record, read_manifest
+from data.mixture import Mixture
+from finetune.auxiliary import Auxiliary, class_table
+from finetune.checkpoint import latest, read, write
+from finetune.config import TrainConfig
+from qwen_audio.config import GenerationOptions, ModelConfig, to_mapping
+from qwen_audio.errors import ConfigError
+from qwen_audio.model.checkpoints.load import load_checkpoint
+from qwen_audio.model.checkpoints.ours import save
+from qwen_audio.model.joint import QwenAudio
+from qwen_audio.tokenizer import Tokenizer
+from tag_schema.custom import CustomTags
+
+log = logging.getLogger(__name__)
+LOG_FILE = "log.jsonl"
+
+
+@dataclass
+class Run:
+    """What one run holds: its settings, model, heads, optimiser and place."""
+
+    config: TrainConfig
+    tokenizer: Tokenizer
+    model: QwenAudio
+    heads: Auxiliary
+    optimiser: AdamW
+    mixture: Mixture
+    step: int = 0
+    data_state: tuple[int, int] = (0, 0)
+
+
+def train(config: TrainConfig, *, fresh: bool = False) -> str:
+    """Train until max_steps and return a line that says where the weights are.
+
+    A run whose output_dir holds a checkpoint goes on from it, unless fresh is asked.
+    """
+    run = prepare(config)
+    folder = latest(config.output_dir)
+    if folder is not None and not fresh:
+        state = read(folder, run.model, run.heads, run.optimiser)
+        run.step, run.data_state = state["step"], (state["data"][0], state["data"][1])
+        log.info("going on from %s", folder)
+    Path(config.output_dir).mkdir(parents=True, exist_ok=True)
+    (Path(config.output_dir) / "config.json").write_text(json.dumps(to_mapping(config), indent=1), encoding="utf-8")
+    _describe(run)
+    meter = Meter(Path(config.output_dir) / LOG_FILE, config.max_steps)
+    for made in prefetch(lambda: batches(run)):
+        if run.step >= config.max_steps:
+            break
+        losses = step(run, made)
+        meter.add(run.step, made, losses)
+        if run.step % config.logging_steps == 0 or run.step == config.max_steps:
+            meter.write(run.step, run.optimiser.param_groups[0]["lr"])
+        if run.step % config.save_steps == 0 or run.step == config.max_steps:
+            checkpoint(run)
+    return f"{latest(config.output_dir)}: {run.step} steps"
+
+
+def prepare(config: TrainConfig) -> Run:
+    """Gather the records, build or load the model, and set the optimiser up."""
+    gathered = gather_records(config)
+    records = [record for record in gathered if not held_out(record, config.hold_out)]
+    groups = group(records)
+    weights = {name: weight for name, weight in weigh(group(gathered), config.weights).items() if name in groups}
+    custom = CustomTags.from_names([f"<|{name}|>" for name in config.custom_languages])
+    tokenizer = Tokenizer.from_tiktoken(config.ranks, custom=custom)
+    torch.manual_seed(config.seed)
+    if config.init_from:
+        model = load_checkpoint(config.init_from, dtype=torch.float32).model
+        if model.config != model_config(config, tokenizer):
+            raise ConfigError(f"init_from: the model in {config.init_from} is not the one that this config describes")
+    else:
+        model = QwenAudio(model_config(config, tokenizer))
+    heads = Auxiliary(config.encoder.width, class_table(records))
+    mixture = Mixture(groups, weights, config.seed)
+    return Run(config, tokenizer, model.train(), heads, make_optimiser(config, model, heads), mixture)
+
+
+def gather_records(config: TrainConfig) -> list[Record]:
+    """Gather what the run's files and splits give, hold-outs included."""
+    records: list[Record] = []
+    if config.prepared:
+        rows = split_rows(config.data_root, config.splits, "train")
+        records += prepared_records(rows, config.pairs, config.seed)
+    for path in config.train_file:
+        records += list(read_manifest(path))
+    return records
+
+
+def model_config(config: TrainConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """Describe the model: the settings' widths, the tokenizer's vocabulary."""
+    return ModelConfig(
+        encoder=config.encoder,
+        decoder=replace(config.decoder, vocab_size=tokenizer.vocab_size),
+        audio_start_id=tokenizer.audio_start,
+        audio_pad_id=tokenizer.audio_pad,
+        audio_end_id=tokenizer.audio_end,
+    )
+
+
+def make_optimiser(config: TrainConfig, model: nn.Module, heads: nn.Module) -> AdamW:
+    """Build AdamW with weight decay on matrices alone."""
+    named = [*model.named_parameters(), *heads.named_parameters()]
+    decayed = [p for name, p in named if p.ndim >= 2 and "embedding" not in name and "audio_bounds" not in name]
+    chosen = set(map(id, decayed))
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), eps=1e-6, fused=True)
+
+
+def batches(run: Run) -> Iterator[TrainingBatch]:
+    """Yield batches from the run's place on, without end."""
+    config = run.config
+    read_clip = remembering(clip_reader(config.data_root))
+    maker = BatchMaker(run.tokenizer, run.model.config, read_clip, config.augment, config.seed)
+    for state, draws in plan_batches(run.mixture, BatchPlan(config.budget_s, config.max_rows), run.data_state):
+        yield maker.make(draws, state)
+
+
+def learning_rate(config: TrainConfig, done: int) -> float:
+    """Return the rate of the step after `done` steps: linear warm-up, then a cosine to the minimum."""
+    if done < config.warmup_steps:
+        return config.learning_rate * (done + 1) / config.warmup_steps
+    share = min(1.0, (done - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps))
+    return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * (1 + math.cos(math.pi * share)) / 2
+
+
+def step(run: Run, made: TrainingBatch) -> dict[str, float]:
+    """Take one optimiser step and return the losses."""
+    config = run.config
+    for settings in run.optimiser.param_groups:
+        settings["lr"] = learning_rate(config, run.step)
+    run.optimiser.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):
+        language, ctc, classified = forward(run, made)
+    loss = language + config.ctc_weight * ctc + config.class_weight * classified
+    loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [p for settings in run.optimiser.param_groups for p in settings["params"]]
+    norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    if not math.isfinite(norm):
+        log.warning("step %d: the gradient is not finite; the step is left out", run.step)
+    else:
+        run.optimiser.step()
+    run.step, run.data_state = run.step + 1, made.state
+    return {"loss": language.item(), "ctc": ctc.item(), "class": classified.item(), "grad_norm": norm}
+
+
+def forward(run: Run, made: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the language loss, the CTC loss and the classification loss of a batch."""
+    batch, model = made.batch, run.model
+    audio: Sequence[Tensor] = ()
+    ctc = classified = torch.zeros(())
+    if len(batch.frames):
+        states, lengths = model.encoder.states(batch.mels, batch.frames)
+        audio = model.bound(*model.encoder.project(states, lengths))
+        owners = [made.records[row] if made.records[row].prefix is not None else None for row in batch.places[:, 0].tolist()]
+        ctc, classified = run.heads(states, lengths, owners)
+    output = model(
+        batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels
+    )
+    assert output.loss is not None
+    return output.loss, ctc, classified
+
+
+def checkpoint(run: Run) -> None:
+    """Write the run as it stands."""
+    state = {"step": run.step, "data": list(run.data_state), "config": to_mapping(run.config)}
+    folder = write(
+        run.config.output_dir,
+        run.model,
+        run.heads,
+        run.optimiser,
+        state,
+        ranks=run.config.ranks,
+        custom_tags=run.tokenizer.custom.to_mapping(),
+        keep=run.config.save_total_limit,
+    )
+    log.info("saved %s", folder)
+
+
+def release(output_dir: Path | str, output: Path | str) -> str:
+    """Write a run's newest weights in bfloat16 with what a reader of them needs; returns a line that says so.
+
+    Raises:
+        ConfigError: the run has no checkpoint.
+    """
+    folder = latest(output_dir)
+    if folder is None:
+        raise ConfigError(f"{output_dir}: no checkpoint of a run here (--output-dir)")
+    loaded = load_checkpoint(folder, dtype=torch.float32)
+    tokenizer = Tokenizer.from_directory(folder)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    save(
+        loaded.model,
+        output,
+        generation=GenerationOptions(greedy=True, max_new_tokens=256),
+        custom_tags=tokenizer.custom.to_mapping(),
+        dtype=torch.bfloat16,
+    )
+    tokenizer.write_tiktoken(Path(output) / "ranks.tiktoken")
+    numbers = sum(p.numel() for p in loaded.model.parameters())
+    return f"{output}: {numbers / 1e6:.2f} M parameters in bfloat16 from {folder}"
+
+
+class Meter:
+    """Gathers what a step says and writes a line of JSON with the means; the console gets the same line."""
+
+    def __init__(self, path: Path, max_steps: int) -> None:
+        self.path, self.max_steps = path, max_steps
+        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.steps, self.started = 0, time.monotonic()
+
+    def add(self, step_number: int, made: TrainingBatch, losses: Mapping[str, float]) -> None:
+        """Count one step."""
+        self.steps += 1
+        for name, value in losses.items():
+            self.sums[name] += value
+        self.sums["audio_s"] += float(made.batch.frames.sum()) / 100
+        self.sums["rows"] += len(made.records)
+        self.sums["padding"] += 1 - float((made.batch.segment > 0).float().mean())
+
+    def write(self, step_number: int, rate: float) -> None:
+        """Write the means since the last line and begin again."""
+        seconds = time.monotonic() - self.started
+        means = {name: round(value / self.steps, 4) for name, value in self.sums.items() if name not in ("audio_s", "rows")}
+        line: dict[str, Any] = {"step": step_number, **means, "lr": round(rate, 7)}
+        line |= {"audio_s_per_s": round(self.sums["audio_s"] / seconds, 1), "rows_per_s": round(self.sums["rows"] / seconds, 1)}
+        left = (self.max_steps - step_number) * seconds / self.steps
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + os.linesep)
+        log.info("%s left %d min", " ".join(f"{name} {value}" for name, value in line.items()), left / 60)
+        self.sums.clear()
+        self.steps, self.started = 0, time.monotonic()
+
+
+def _describe(run: Run) -> None:
+    """Say what is trained on what."""
+    parameters = sum(p.numel() for p in run.model.parameters())
+    log.info("%.2f M parameters, %d classes for the encoder", parameters / 1e6, len(run.heads.classes))
+    for name, share in run.mixture.shares().items():
+        log.info("%5.1f %% %6d records  %s", share / 10, len(run.mixture.groups[name]), name)
