@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -102,7 +103,7 @@ def test_plain_values_become_what_the_field_holds() -> None:
         (lambda: LoadOptions(device="gpu"), "device is 'gpu'"),
     ],
 )
-def test_a_setting_that_does_not_fit_is_refused_when_it_is_made(make, message: str) -> None:
+def test_a_setting_that_does_not_fit_is_refused_when_it_is_made(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
 
