@@ -130,7 +130,7 @@ def test_an_unknown_tag_is_refused(released: Tokenizer, sentence: str) -> None:
         released.encode_tags(sentence)
 
 
-@pytest.mark.parametrize("token", sorted(CONTROL_TOKENS)[:: len(CONTROL_TOKENS) // 12] + ["<audio>", "</audio>", "[[[AUDIO:modality]]]", "<|im_end|>"])
+@pytest.mark.parametrize("token", [*sorted(CONTROL_TOKENS)[::17], "<audio>", "</audio>", "[[[AUDIO:modality]]]", "<|im_end|>"])
 def test_a_control_token_is_refused_in_a_sentence(custom: Tokenizer, token: str) -> None:
     with pytest.raises(TagError, match="control token"):
         custom.encode_tags(f"<|startoftranscript|>{token}")
@@ -226,7 +226,10 @@ def test_a_stream_says_what_whole_decoding_says_for_any_ids(tiny_tokenizer: Toke
 def test_decoding_undoes_encoding_for_text_of_any_script(tiny_tokenizer: Tokenizer) -> None:
     draw = random.Random(6)
     for _ in range(300):
-        text = "".join(chr(draw.choice([draw.randrange(0x20, 0x7F), draw.randrange(0xA0, 0xD800), draw.randrange(0x1F300, 0x1F700)])) for _ in range(20))
+        text = "".join(
+            chr(draw.choice([draw.randrange(0x20, 0x7F), draw.randrange(0xA0, 0xD800), draw.randrange(0x1F300, 0x1F700)]))
+            for _ in range(20)
+        )
         assert tiny_tokenizer.decode(tiny_tokenizer.encode_text(text)) == unicodedata.normalize("NFC", text)
 
 
