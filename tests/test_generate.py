@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -60,42 +61,54 @@ def calls(tiny_model: QwenAudio) -> Iterator[list[tuple[int, int]]]:
 
 
 @pytest.fixture
-def plain(tiny_config: ModelConfig) -> tuple[QwenAudio, object]:
-    """Make a random Qwen2 of transformers and the same weights in our decoder."""
+def plain(tiny_config: ModelConfig) -> tuple[QwenAudio, Any]:
+    """Make a random Qwen2 of transformers, grouped-query attention and all, and the same weights in our decoder."""
     transformers = pytest.importorskip("transformers")
-    decoder = replace(tiny_config.decoder, kv_heads=1, dynamic_ntk=False, logn_attention=False)
-    model = QwenAudio(replace(tiny_config, decoder=decoder)).eval()
-    torch.manual_seed(3)
-    oracle = transformers.Qwen2ForCausalLM(
-        transformers.Qwen2Config(
-            vocab_size=decoder.vocab_size, hidden_size=decoder.width, intermediate_size=decoder.mlp_width, num_hidden_layers=decoder.layers,
-            num_attention_heads=decoder.heads, num_key_value_heads=decoder.kv_heads, head_dim=decoder.head_size, rms_norm_eps=decoder.norm_eps,
-            rope_theta=decoder.rope_base, tie_word_embeddings=False, initializer_range=0.4, bos_token_id=None, eos_token_id=None,
-        )
-    ).eval()  # fmt: skip
+    shape = replace(tiny_config.decoder, kv_heads=1, dynamic_ntk=False, logn_attention=False)
+    model = QwenAudio(replace(tiny_config, decoder=shape)).eval()
+    settings = {
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.mlp_width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "rms_norm_eps": shape.norm_eps,
+        "rope_theta": shape.rope_base,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    oracle = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**settings)).eval()
+    draw = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for name, parameter in oracle.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_(std=0.2)
-        ours = model.decoder
-        ours.embedding.weight.copy_(oracle.model.embed_tokens.weight)
-        ours.norm.weight.copy_(oracle.model.norm.weight)
-        ours.head.weight.copy_(oracle.lm_head.weight)
-        for block, layer in zip(ours.blocks, oracle.model.layers, strict=True):
-            attention = layer.self_attn
-            for kind in ("weight", "bias"):
-                parts = [getattr(getattr(attention, name), kind) for name in ("q_proj", "k_proj", "v_proj")]
-                getattr(block.attention.qkv, kind).copy_(torch.cat(parts))
-            block.attention.out.weight.copy_(attention.o_proj.weight)
-            block.attention_norm.weight.copy_(layer.input_layernorm.weight)
-            block.mlp_norm.weight.copy_(layer.post_attention_layernorm.weight)
-            for mine, theirs in (("up", "up_proj"), ("gate", "gate_proj"), ("down", "down_proj")):
-                getattr(block.mlp, mine).weight.copy_(getattr(layer.mlp, theirs).weight)
+        for parameter in oracle.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.3 + float(parameter.dim() == 1))
+    theirs = {name.removeprefix("model."): value for name, value in oracle.state_dict().items()}
+    ours = {
+        "embedding.weight": theirs["embed_tokens.weight"],
+        "norm.weight": theirs["norm.weight"],
+        "head.weight": theirs["lm_head.weight"],
+    }
+    names = {
+        "attention.out": "self_attn.o_proj",
+        "attention_norm": "input_layernorm",
+        "mlp_norm": "post_attention_layernorm",
+        "mlp.up": "mlp.up_proj",
+        "mlp.gate": "mlp.gate_proj",
+        "mlp.down": "mlp.down_proj",
+    }
+    for layer in range(shape.layers):
+        ours |= {f"blocks.{layer}.{mine}.weight": theirs[f"layers.{layer}.{other}.weight"] for mine, other in names.items()}
+        for kind in ("weight", "bias"):
+            parts = [theirs[f"layers.{layer}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            ours[f"blocks.{layer}.attention.qkv.{kind}"] = torch.cat(parts)
+    model.decoder.load_state_dict(ours)
     return model, oracle
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_greedy_ids_equal_those_of_transformers(plain: tuple[QwenAudio, object], penalty: float) -> None:
+def test_greedy_ids_equal_those_of_transformers(plain: tuple[QwenAudio, Any], penalty: float) -> None:
     model, oracle = plain
     rows = [text_row(20, 1), text_row(33, 2)]
     options = GenerationOptions(greedy=True, max_new_tokens=24, repetition_penalty=penalty)
@@ -286,7 +299,8 @@ def test_whatever_the_model_wants_the_constraint_keeps_the_form(tiny_tokenizer: 
     ids = torch.arange(tiny_tokenizer.vocab_size)
     items = 0
     for _ in range(400):
-        duration_s, limit, said = draw.choice([0.03, 0.1, 2.0, 29.999, 30.0]), draw.randint(1, 12), []
+        said: list[int] = []
+        duration_s, limit = draw.choice([0.03, 0.1, 2.0, 29.999, 30.0]), draw.randint(1, 12)
         rule = constraint(tiny_tokenizer, duration_s)
         while len(said) < limit:
             allowed = set(ids[rule.allowed(said, limit - len(said))].tolist())
