@@ -45,11 +45,16 @@ class Message:
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):
             raise PromptError(f"role is {self.role!r}: expected one of {', '.join(get_args(Role))}")
-        if isinstance(self.parts, str):
-            raise PromptError(f"the parts of a message are {self.parts!r}: expected a tuple of texts and clips, as ({self.parts!r},)")
+        parts: object = self.parts  # what a caller without type checks may have given
+        if not isinstance(parts, tuple):
+            raise PromptError(
+                f"the parts of a message are a {type(parts).__name__}: expected a tuple of texts and clips, as (clip, 'What is it?')"
+            )
         strange = [type(part).__name__ for part in self.parts if not isinstance(part, (str, AudioClip))]
         if strange:
-            raise PromptError(f"a part of the {self.role}'s message is of type {strange[0]}: expected text or an AudioClip (read_audio makes one)")
+            raise PromptError(
+                f"a part of the {self.role}'s message is of type {strange[0]}: expected text or an AudioClip (read_audio makes one)"
+            )
         if self.clips and self.role != "user":
             raise PromptError(f"a clip stands in the {self.role}'s message: only the user's can hold audio")
         if self.audio_numbers is not None and len(self.audio_numbers) != len(self.clips):

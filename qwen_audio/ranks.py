@@ -31,6 +31,15 @@ def check_ranks(ranks: Mapping[bytes, int], n_ranks: int) -> None:
         raise CheckpointError(f"ranks of the vocabulary reach from {lowest} to {highest}: expected 0 to {n_ranks - 1}")
 
 
+def check_special(special: Mapping[str, int], ranks: Mapping[bytes, int]) -> None:
+    """Raise CheckpointError where a special token has the id of text or of another one: what is typed could then become it."""
+    taken: dict[int, object] = {rank: token for token, rank in ranks.items()}
+    for token, token_id in special.items():
+        if token_id < 0 or token_id in taken:
+            raise CheckpointError(f"the special token {token} has the id {token_id}, which is that of {taken.get(token_id, 'none')!r}")
+        taken[token_id] = token
+
+
 def read_tiktoken(path: Path) -> dict[bytes, int]:
     """Read a file of `base64 rank` lines.
 

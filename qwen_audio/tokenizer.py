@@ -13,7 +13,16 @@ import tiktoken
 
 from qwen_audio.config import Family
 from qwen_audio.errors import CheckpointError
-from qwen_audio.ranks import SPLIT_PATTERN, added_token, check_ranks, read_tiktoken, read_transformers, write_tiktoken, write_transformers
+from qwen_audio.ranks import (
+    SPLIT_PATTERN,
+    added_token,
+    check_ranks,
+    check_special,
+    read_tiktoken,
+    read_transformers,
+    write_tiktoken,
+    write_transformers,
+)
 from tag_schema.custom import CustomTags
 from tag_schema.vocabulary import (
     AUDIO_END,
@@ -51,7 +60,7 @@ class Tokenizer:
         n_ranks: ids below this are text; len(ranks) unless the ranks are a part of a larger vocabulary.
         special: token -> id where it is not the released table behind the ranks.
     Raises:
-        CheckpointError: a byte has no rank, or two tokens share one.
+        CheckpointError: a byte has no rank, two tokens share an id, or one that every chat needs is missing.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Tokenizer:
         self.special: Mapping[str, int] = (
             {token: self.n_ranks + offset for token, offset in OFFSETS.items()} if special is None else dict(special)
         )
+        check_special(self.special, ranks)
         self._ranks = ranks
         self._bytes = {rank: token for token, rank in ranks.items()}
         self._aliases = {tag: self._find(self.custom.token(tag)) for tag in self.custom.slots}
@@ -78,7 +88,7 @@ class Tokenizer:
         self._content = {token: self.special[token] for token in CONTENT_TOKENS if token in self.special} | self._aliases
         self._content_ids = frozenset(self._content.values())
         self._encoding = tiktoken.Encoding("qwen_audio", pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens={})
-        self.vocab_size = max(self.n_ranks, *(token_id + 1 for token_id in self.special.values()))
+        self.vocab_size = max([self.n_ranks, *(token_id + 1 for token_id in self.special.values())])
         names = TRANSFORMERS_AUDIO if family == "qwen2-audio" else {}
         self.end_of_text = self._find(END_OF_TEXT)
         self.im_start = self._find(IM_START)
@@ -175,8 +185,8 @@ class Tokenizer:
     @property
     def timestamp_ids(self) -> range:
         """Ids of `<|0.00|>` to `<|30.00|>`, 0.01 s apart; empty where the vocabulary has none."""
-        first = self.special.get(SPECIAL_TOKENS[TIMESTAMP_ZERO])
-        return range(0) if first is None else range(first, first + TIMESTAMP_LAST - TIMESTAMP_ZERO + 1)
+        first, last = (self.special.get(SPECIAL_TOKENS[offset], -1) for offset in (TIMESTAMP_ZERO, TIMESTAMP_LAST))
+        return range(first, last + 1) if last - first == TIMESTAMP_LAST - TIMESTAMP_ZERO else range(0)
 
     @property
     def has_tags(self) -> bool:

@@ -189,8 +189,18 @@ def test_a_tokenizer_that_would_give_other_ids_is_refused(trained_elsewhere: Pat
 
 def test_a_text_models_tokenizer_is_not_an_audio_models(trained_elsewhere: Path, tmp_path: Path) -> None:
     content = json.loads(trained_elsewhere.read_text(encoding="utf-8"))
-    content["added_tokens"] = [row for row in content["added_tokens"] if "udio" not in row["content"].lower()]
+    content["added_tokens"] = [row for row in content["added_tokens"] if "audio" not in row["content"].lower()]
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: the tokenizer has no token <\|audio_bos\|>"):
+        Tokenizer.from_transformers(changed(trained_elsewhere, content, tmp_path))
+
+
+def test_a_special_token_with_the_id_of_text_is_refused(trained_elsewhere: Path, tmp_path: Path) -> None:
+    content = json.loads(trained_elsewhere.read_text(encoding="utf-8"))
+    content["added_tokens"][2]["id"] = 70  # <|im_end|>
+    with pytest.raises(CheckpointError, match=r"the special token <\|im_end\|> has the id 70, which is that of b'"):
+        Tokenizer.from_transformers(changed(trained_elsewhere, content, tmp_path))
+    content["added_tokens"] = []
+    with pytest.raises(CheckpointError, match=r"the tokenizer has no token <\|endoftext\|>"):
         Tokenizer.from_transformers(changed(trained_elsewhere, content, tmp_path))
 
 
