@@ -3,12 +3,17 @@
 What cannot be carried over, because Qwen2Audio has no counterpart:
 - past seq_length Qwen-Audio raises the rotary base in steps and scales queries; max_position_embeddings is seq_length,
   so that servers refuse such contexts rather than answer worse.
-- the mel that follows a clip's last kept frame: Qwen2Audio's encoder hears it, Qwen-Audio's hears zeros. One state at
-  the end of a clip differs and attention spreads that, about 2e-2 in the encoder's output; with the mel zeroed past
-  the clip the outputs are equal.
-- Qwen-Audio counts whole frames of a clip, the processor started ones: a clip that ends within a frame may get one
-  audio vector more (64,321 samples: 101 instead of 100).
-- in bfloat16 Qwen2 rounds the rotary angles' sines and cosines.
+- the mel that follows a clip's last kept frame: Qwen2Audio's encoder hears it, Qwen-Audio's hears zeros. With the mel
+  zeroed there and the frames counted as Qwen-Audio counts them, the logits are equal.
+- that count: Qwen-Audio takes whole frames of 10 ms, transformers' processor started ones too. So a clip that ends within
+  a frame may have one state of 20 ms or one vector of 40 ms more there (64,321 samples: 101 vectors instead of 100).
+  Cut clips to whole frames (a multiple of 160 samples) and the counts agree.
+  Measured through the processor on a random model of logits with standard deviation 1, clips of 30 ms to 10 s, largest
+  difference of a clip's logits, median and worst: 0.003 and 0.03 at equal counts (half of all lengths), 0.03 and 0.18 with
+  a state more (a quarter), 0.2 and 2.2 with a vector more (a quarter); the likeliest token is the same at 99.7, 98 and 89 %.
+- in bfloat16 transformers' Qwen2 rounds the sines and cosines of the rotary angles.
+- a chat template is encoded in one go, ours by role and content: a message that begins with a line break differs, and
+  control tokens that a person types count there.
 """
 
 from __future__ import annotations
