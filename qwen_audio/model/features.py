@@ -46,11 +46,11 @@ def _clip_mel(clip: AudioClip, config: ModelConfig) -> Tensor:
     window = 2 * config.encoder.n_ctx  # frames
     if n_samples > window * HOP:
         raise AudioTooLongError(
-            f"{clip.source}: {n_samples / SAMPLE_RATE:.2f} s, the encoder hears {window * HOP / SAMPLE_RATE:g} s; "
-            "cut the clip or choose how long audio is handled"
+            f"{clip.source}: {n_samples / SAMPLE_RATE:.4g} s ({n_samples} samples), the encoder hears "
+            f"{window * HOP / SAMPLE_RATE:g} s ({window * HOP}); cut the clip or choose how long audio is handled"
         )
     if n_samples < MIN_SAMPLES:
-        raise AudioEmptyError(f"{clip.source}: {n_samples} samples of 16 kHz, the encoder needs at least {MIN_SAMPLES} (30 ms)")
+        raise AudioEmptyError(f"{clip.source}: {n_samples} samples at 16 kHz, the encoder needs at least {MIN_SAMPLES} (30 ms); give a longer piece")
     kept = frame_count(n_samples, config.family)
     if config.family == "qwen2-audio":
         kept = min(kept + 1, window)
