@@ -29,7 +29,7 @@ def find_checkpoint(name: str | Path, *, allow_download: bool = False) -> Path:
     path = Path(name).expanduser()
     if text == BUNDLED and (BUNDLED_DIRECTORY / "config.json").is_file():
         return BUNDLED_DIRECTORY
-    if path.is_dir():
+    if text and path.is_dir():
         return path
     if path.is_file():
         raise CheckpointError(f"{text}: a file, expected the directory of a checkpoint; name {path.parent}")
