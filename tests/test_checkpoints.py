@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from qwen_audio.model.checkpoints.writing import Staged, remove_stale_weights, w
 from qwen_audio.model.joint import QwenAudio
 
 LAYOUT = json.loads((Path(__file__).parent / "golden" / "released_layout.json").read_text())
-RELEASED = {  # config.json of Qwen-Audio as released
+RELEASED: dict[str, Any] = {  # config.json of Qwen-Audio as released
     "architectures": ["QWenLMHeadModel"],
     "model_type": "qwen",
     "torch_dtype": "bfloat16",
@@ -60,7 +61,7 @@ RELEASED = {  # config.json of Qwen-Audio as released
         "audio_start_id": 155163,
     },
 }
-GOLDEN = RELEASED | {
+GOLDEN: dict[str, Any] = RELEASED | {
     "vocab_size": 640,
     "hidden_size": 64,
     "num_hidden_layers": 3,
@@ -90,7 +91,8 @@ def golden_state() -> dict[str, Tensor]:
 
 def write_released(directory: Path, state: dict[str, Tensor], config: dict = GOLDEN, shards: int = 3) -> Path:
     """Write a directory as Qwen-Audio was released: shards, an index, config.json."""
-    names, weight_map = sorted(state), {}
+    names = sorted(state)
+    weight_map: dict[str, str] = {}
     for i in range(shards):
         file = f"model-{i + 1:05d}-of-{shards:05d}.safetensors"
         part = names[i::shards]

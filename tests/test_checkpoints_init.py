@@ -251,6 +251,7 @@ def test_a_qwen2_decoder_says_the_same(text_model, text_directory: Path, tied: b
 def test_a_larger_vocabulary_takes_the_common_rows_and_says_what_was_left(text_model, text_directory: Path) -> None:
     torch.manual_seed(1)
     decoder = Decoder(dataclasses.replace(DECODER, vocab_size=400))
+    assert decoder.head is not None
     embedding, head = decoder.embedding.weight.detach().clone(), decoder.head.weight.detach().clone()
     with pytest.raises(CheckpointError, match=r"320 rows, ours has 400; say with common_rows"):
         fill_decoder(decoder, text_directory)
