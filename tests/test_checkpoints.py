@@ -305,7 +305,9 @@ def test_what_was_saved_is_loaded_bit_for_bit(tiny_config: ModelConfig, tmp_path
         assert torch.equal(tensor, loaded.model.state_dict()[name]), name
     values = json.loads((tmp_path / "new" / "place" / "config.json").read_text())
     assert (values["format"], values["version"], values["custom_tags"]) == ("qwen_audio", 1, {"<|ar|>": 0})
-    assert sorted(path.name for path in (tmp_path / "new" / "place").iterdir()) == ["config.json", "model.safetensors"]
+    files = sorted((tmp_path / "new" / "place").iterdir())
+    assert [path.name for path in files] == ["config.json", "model.safetensors"]
+    assert len({path.stat().st_mode for path in files}) == 1  # readable by those who may read any new file
 
 
 def test_a_model_is_stored_in_bf16_when_asked(tiny_model: QwenAudio, tmp_path: Path) -> None:

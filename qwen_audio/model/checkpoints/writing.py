@@ -32,7 +32,9 @@ class Staged:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if kind is None:
+                mode = 0o666 & ~_umask()  # safetensors makes files that nobody else may read
                 for name in self._names:
+                    self._part(name).chmod(mode)
                     with self._part(name).open("rb") as file:
                         os.fsync(file.fileno())
                 for name in self._names:
@@ -94,6 +96,13 @@ def remove_stale_weights(directory: Path, names: list[str]) -> None:
     stale = {path for path in directory.glob("model*.safetensors") if path.name not in names}
     for path in stale | ({directory / INDEX} if len(names) == 1 else set()):
         path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return the permissions that new files lack; the system tells them only by setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _groups(shapes: Mapping[str, tuple[int, ...]], itemsize: int, limit: int) -> Iterator[list[str]]:
