@@ -34,7 +34,6 @@ from qwen_audio.model.checkpoints.writing import SHARD_BYTES, Staged, remove_sta
 from qwen_audio.model.features import N_FFT
 from qwen_audio.model.joint import QwenAudio
 
-AUDIO_TOKENS = {"audio_bos_token": "<|audio_bos|>", "audio_token": "<|AUDIO|>", "audio_eos_token": "<|audio_eos|>"}
 FRAMES_PER_STATE = 2
 
 CHAT_TEMPLATE = (

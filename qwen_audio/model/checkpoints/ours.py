@@ -27,7 +27,7 @@ def save(
     directory: Path,
     *,
     generation: GenerationOptions | None = None,
-    custom_tags: Mapping[str, Any] | None = None,
+    custom_tags: Mapping[str, int] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Save weights and settings; the files appear together or not at all.
@@ -46,7 +46,7 @@ def save(
     remove_stale_weights(directory, names)
 
 
-def config_values(config: ModelConfig, generation: GenerationOptions, custom_tags: Mapping[str, Any]) -> dict[str, Any]:
+def config_values(config: ModelConfig, generation: GenerationOptions, custom_tags: Mapping[str, int]) -> dict[str, Any]:
     """Return what config.json of our layout holds."""
     return {
         "format": FORMAT,
