@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden_model import clips, difference, golden, golden_net, released_vectors
+from golden_model import clips, difference, golden, golden_net, released_vectors  # type: ignore[import-not-found]
 from torch import Tensor
 from transformers import Qwen2AudioEncoderConfig
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden_model import clips, difference, golden, golden_config
+from golden_model import clips, difference, golden, golden_config  # type: ignore[import-not-found]
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
@@ -52,7 +52,8 @@ def test_filters_equal_transformers_slaney_filters(n_mels: int) -> None:
 @pytest.mark.parametrize("n_samples", EDGE_LENGTHS)
 def test_a_clip_of_any_length_has_the_frames_of_the_clip_padded_to_30_s(n_samples: int) -> None:
     samples = noise(n_samples)
-    for family, n_mels in (("qwen-audio", 80), ("qwen2-audio", 128)):
+    shapes: list[tuple[Family, int]] = [("qwen-audio", 80), ("qwen2-audio", 128)]
+    for family, n_mels in shapes:
         mels, frames = log_mel([AudioClip(samples)], config(n_mels, family))
         assert len(mels) == int(frames) <= 3000
         assert difference(mels, padded_mel(samples, n_mels)[: len(mels)]) < TOLERANCE
