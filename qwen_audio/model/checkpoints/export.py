@@ -74,7 +74,7 @@ class ChatIds:
 
 def export_transformers(
     model: QwenAudio,
-    directory: Path,
+    directory: str | Path,
     ids: ChatIds,
     *,
     generation: GenerationOptions | None = None,

@@ -43,7 +43,7 @@ class _Description:
     tolerated: tuple[str, ...]
 
 
-def load_checkpoint(directory: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> LoadedCheckpoint:
+def load_checkpoint(directory: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> LoadedCheckpoint:
     """Load a model.
 
     The model is built without memory (meta device) and takes its tensors one by one, each converted and moved on its

@@ -24,7 +24,7 @@ VERSION = 1
 
 def save(
     model: QwenAudio,
-    directory: Path,
+    directory: str | Path,
     *,
     generation: GenerationOptions | None = None,
     custom_tags: Mapping[str, int] | None = None,

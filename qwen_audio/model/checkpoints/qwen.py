@@ -27,7 +27,7 @@ class FilledRows:
         return f"{self.copied} rows of the vocabulary copied, {self.left} left as they were, {self.unused} of the text model's not used"
 
 
-def fill_decoder(decoder: Decoder, directory: Path, *, common_rows: int | None = None) -> FilledRows:
+def fill_decoder(decoder: Decoder, directory: str | Path, *, common_rows: int | None = None) -> FilledRows:
     """Copy a text model's decoder into ours, in ours' numbers and on its device.
 
     Args:

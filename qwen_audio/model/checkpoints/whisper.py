@@ -21,7 +21,7 @@ TRANSFORMERS = ("model.encoder.", "encoder.")  # the whole model, the model with
 MEND = "set the encoder of the model's config to these numbers"
 
 
-def fill_encoder(encoder: Encoder, source: Path) -> tuple[str, ...]:
+def fill_encoder(encoder: Encoder, source: str | Path) -> tuple[str, ...]:
     """Copy Whisper's encoder into ours, in ours' numbers and on its device.
 
     The fixed positions are the same at any length, so a window shorter than Whisper's takes their first rows.
