@@ -19,14 +19,16 @@ from data.augment import AugmentConfig, augment_clip, mask_mel
 from data.examples import ReadClip, build_prompt
 from data.manifest import AudioRef, Record
 from data.mixture import Mixture
-from data.recipes.prepared import note_target
 from qwen_audio.audio import AudioClip
 from qwen_audio.config import ModelConfig
 from qwen_audio.model.features import log_mel
 from qwen_audio.prompt import Prompt
 from qwen_audio.tokenizer import Tokenizer
+from tag_schema.answers import Note, write_note
 
 T = TypeVar("T")
+State = tuple[int, int]  # (chunk, batches of it that were given out)
+Draws = list[tuple[int, Record]]
 NOT_LEARNED = -100
 CHUNK = 1024  # draws that are sorted by length at a time
 TEXT_S = 1.2  # a row's text weighs about as much as this many seconds of audio
@@ -89,7 +91,7 @@ class BatchPlan:
     max_rows: int = 48
 
 
-def plan_batches(mixture: Mixture, plan: BatchPlan, start: tuple[int, int] = (0, 0)) -> Iterator[tuple[tuple[int, int], list[tuple[int, Record]]]]:
+def plan_batches(mixture: Mixture, plan: BatchPlan, start: State = (0, 0)) -> Iterator[tuple[State, Draws]]:
     """Yield (state after this batch, its draws) without end, from a saved state on.
 
     A chunk of draws is sorted by length, cut into batches, and the batches are shuffled. The state is (chunk, batches
@@ -99,7 +101,7 @@ def plan_batches(mixture: Mixture, plan: BatchPlan, start: tuple[int, int] = (0,
     while True:
         draws = list(islice(mixture.draws(chunk * CHUNK), CHUNK))
         draws.sort(key=lambda draw: (draw[1].duration_s or 0.0, draw[0]))
-        batches: list[list[tuple[int, Record]]] = [[]]
+        batches: list[Draws] = [[]]
         for draw in draws:
             longest = (draw[1].duration_s or 0.0) + TEXT_S  # sorted: the newest is the longest
             rows = len(batches[-1]) + 1
@@ -119,7 +121,7 @@ class TrainingBatch:
 
     batch: Batch
     records: list[Record]
-    state: tuple[int, int]
+    state: State
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class BatchMaker:
     augment: AugmentConfig | None = None
     seed: int = 0
 
-    def make(self, draws: Sequence[tuple[int, Record]], state: tuple[int, int] = (0, 0)) -> TrainingBatch:
+    def make(self, draws: Sequence[tuple[int, Record]], state: State = (0, 0)) -> TrainingBatch:
         """Turn (position, record) draws into a batch."""
         built = [self._example(position, record) for position, record in draws]
         batch = collate([prompt for prompt, _ in built], self.config, self.tokenizer.end_of_text)
@@ -152,7 +154,7 @@ class BatchMaker:
             heard[ref], moved = augment_clip(self.read(ref), record, augment, rng)
         if moved:
             midi = int(record.meta["midi"]) + moved
-            target = note_target(midi, record.meta.get("instrument"))
+            target = write_note(Note(pitch=midi, instrument=record.meta.get("instrument")))
             record = dataclasses.replace(record, target=target, meta={**record.meta, "midi": str(midi)})
         return build_prompt(record, self.tokenizer, heard.__getitem__), record
 

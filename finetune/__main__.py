@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 
+from finetune.config import TrainConfig, train_config
 from qwen_audio.config import add_flags
 from qwen_audio.errors import USER_ERRORS, fail
 
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     release.add_argument("-o", "--output", required=True, help="folder to write")
     for command in (train, vocabulary, release):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    _add_train_flags(train)
+    add_flags(train, TrainConfig, skip=("weights",))
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -38,12 +39,6 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug:
             raise
         return fail(error)
-
-
-def _add_train_flags(parser: argparse.ArgumentParser) -> None:
-    from finetune.config import TrainConfig
-
-    add_flags(parser, TrainConfig, skip=("weights",))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -58,13 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "release":
         print(release(args.output_dir, args.output))
         return 0
-    from dataclasses import fields
-
-    from finetune.config import TrainConfig, train_config
-
-    names = [spec.name for spec in fields(TrainConfig)]
-    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
-    print(train(train_config(args.config, given), fresh=args.fresh))
+    print(train(train_config(args.config, vars(args)), fresh=args.fresh))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def write(
     output_dir: Path | str,
     model: QwenAudio,
     heads: nn.Module,
-    optimiser: Optimizer,
+    optimisers: Sequence[Optimizer],
     state: Mapping[str, Any],
     *,
     ranks: Path | str,
@@ -58,7 +58,7 @@ def write(
     save(model, draft, custom_tags=custom_tags)
     shutil.copyfile(ranks, draft / "ranks.tiktoken")
     save_file({name: value.contiguous() for name, value in heads.state_dict().items()}, draft / HEADS_FILE)
-    save_file(_optimiser_tensors(optimiser), draft / OPTIMISER_FILE)
+    save_file(_optimiser_tensors(optimisers), draft / OPTIMISER_FILE)
     (draft / STATE_FILE).write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(draft, folder)
@@ -67,7 +67,7 @@ def write(
     return folder
 
 
-def read(folder: Path, model: QwenAudio, heads: nn.Module, optimiser: Optimizer) -> dict[str, Any]:
+def read(folder: Path, model: QwenAudio, heads: nn.Module, optimisers: Sequence[Optimizer]) -> dict[str, Any]:
     """Fill model, heads and optimiser from a checkpoint and return its state.
 
     Raises:
@@ -78,23 +78,27 @@ def read(folder: Path, model: QwenAudio, heads: nn.Module, optimiser: Optimizer)
         heads.load_state_dict(load_file(folder / HEADS_FILE))
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the auxiliary heads do not fit; were the data or the hold-outs changed? ({error})") from error
-    _fill_optimiser(optimiser, load_file(folder / OPTIMISER_FILE))
+    _fill_optimisers(optimisers, load_file(folder / OPTIMISER_FILE))
     state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     return state
 
 
-def _optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Lay an optimiser's state out flat: NUMBER.NAME, parameters counted group after group."""
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Lay the optimisers' states out flat: NUMBER.NAME, parameters counted optimiser after optimiser, group after group."""
     return {
         f"{number}.{name}": torch.as_tensor(value).contiguous()
-        for number, parameter in enumerate(parameters)
+        for number, (optimiser, parameter) in enumerate(_parameters(optimisers))
         for name, value in optimiser.state.get(parameter, {}).items()
     }
 
 
-def _fill_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _fill_optimisers(optimisers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    parameters = _parameters(optimisers)
     for name, value in tensors.items():
         number, _, field = name.partition(".")
-        optimiser.state[parameters[int(number)]][field] = value
+        optimiser, parameter = parameters[int(number)]
+        optimiser.state[parameter][field] = value
+
+
+def _parameters(optimisers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:
+    return [(optimiser, p) for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -32,6 +33,7 @@ class TrainConfig:
     custom_languages: tuple[str, ...] = option((), "languages that take reserved slots, in this order")
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    optim: Literal["adamw", "muon"] = option("adamw", "adamw, or muon for the matrices of the blocks with adamw for the rest")
     max_steps: int = option(5000, "optimiser steps of the whole run")
     learning_rate: float = option(1e-3, "peak learning rate")
     min_learning_rate: float = option(2e-5, "learning rate at the end of the cosine")
@@ -76,7 +78,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return values
 
 
-def train_config(path: Path | str | None, given: dict[str, Any]) -> TrainConfig:
-    """Build the settings of a run: the file's values with the given ones laid over them."""
+def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConfig:
+    """Build the settings of a run: the file's values with the flags that were given (not None) laid over them."""
     values = read_yaml(path) if path else {}
+    known = {spec.name for spec in fields(TrainConfig)}
+    given = {name: value for name, value in flags.items() if name in known and value is not None}
     return from_mapping(TrainConfig, {**values, **given}, str(path or "flags"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Muon, Optimizer
 
 from data.batching import BatchMaker, BatchPlan, TrainingBatch, plan_batches, prefetch
 from data.examples import clip_reader, remembering
@@ -45,7 +45,7 @@ class Run:
     tokenizer: Tokenizer
     model: QwenAudio
     heads: Auxiliary
-    optimiser: AdamW
+    optimisers: list[Optimizer]
     mixture: Mixture
     step: int = 0
     data_state: tuple[int, int] = (0, 0)
@@ -59,7 +59,7 @@ def train(config: TrainConfig, *, fresh: bool = False) -> str:
     run = prepare(config)
     folder = latest(config.output_dir)
     if folder is not None and not fresh:
-        state = read(folder, run.model, run.heads, run.optimiser)
+        state = read(folder, run.model, run.heads, run.optimisers)
         run.step, run.data_state = state["step"], (state["data"][0], state["data"][1])
         log.info("going on from %s", folder)
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def train(config: TrainConfig, *, fresh: bool = False) -> str:
         losses = step(run, made)
         meter.add(run.step, made, losses)
         if run.step % config.logging_steps == 0 or run.step == config.max_steps:
-            meter.write(run.step, run.optimiser.param_groups[0]["lr"])
+            meter.write(run.step, run.optimisers[0].param_groups[0]["lr"])
         if run.step % config.save_steps == 0 or run.step == config.max_steps:
             checkpoint(run)
     return f"{latest(config.output_dir)}: {run.step} steps"
@@ -95,7 +95,7 @@ def prepare(config: TrainConfig) -> Run:
         model = QwenAudio(model_config(config, tokenizer))
     heads = Auxiliary(config.encoder.width, class_table(records))
     mixture = Mixture(groups, weights, config.seed)
-    return Run(config, tokenizer, model.train(), heads, make_optimiser(config, model, heads), mixture)
+    return Run(config, tokenizer, model.train(), heads, make_optimisers(config, model, heads), mixture)
 
 
 def gather_records(config: TrainConfig) -> list[Record]:
@@ -120,16 +120,24 @@ def model_config(config: TrainConfig, tokenizer: Tokenizer) -> ModelConfig:
     )
 
 
-def make_optimiser(config: TrainConfig, model: nn.Module, heads: nn.Module) -> AdamW:
-    """Build AdamW with weight decay on matrices alone."""
+def make_optimisers(config: TrainConfig, model: nn.Module, heads: nn.Module) -> list[Optimizer]:
+    """Build the optimisers: Muon for the matrices of the blocks where the settings ask for it, AdamW for the rest.
+
+    Weight decay lies on matrices alone, never on embeddings, norms and biases. Source of Muon with AdamW's step size:
+    arXiv:2502.16982.
+    """
     named = [*model.named_parameters(), *heads.named_parameters()]
-    decayed = [p for name, p in named if p.ndim >= 2 and "embedding" not in name and "audio_bounds" not in name]
-    chosen = set(map(id, decayed))
+    turned = {name for name, p in named if config.optim == "muon" and p.ndim == 2 and ".blocks." in name}
+    decayed = {name for name, p in named if p.ndim >= 2 and "embedding" not in name and "audio_bounds" not in name} - turned
     groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.0},
+        {"params": [p for name, p in named if name in decayed], "weight_decay": config.weight_decay},
+        {"params": [p for name, p in named if name not in decayed | turned], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), eps=1e-6, fused=True)
+    optimisers: list[Optimizer] = [AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), eps=1e-6, fused=True)]
+    if turned:
+        matrices = [p for name, p in named if name in turned]
+        optimisers.append(Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    return optimisers
 
 
 def batches(run: Run) -> Iterator[TrainingBatch]:
@@ -152,19 +160,22 @@ def learning_rate(config: TrainConfig, done: int) -> float:
 def step(run: Run, made: TrainingBatch) -> dict[str, float]:
     """Take one optimiser step and return the losses."""
     config = run.config
-    for settings in run.optimiser.param_groups:
+    groups = [settings for optimiser in run.optimisers for settings in optimiser.param_groups]
+    for settings in groups:
         settings["lr"] = learning_rate(config, run.step)
-    run.optimiser.zero_grad(set_to_none=True)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):
         language, ctc, classified = forward(run, made)
     loss = language + config.ctc_weight * ctc + config.class_weight * classified
-    loss.backward()  # type: ignore[no-untyped-call]
-    parameters = [p for settings in run.optimiser.param_groups for p in settings["params"]]
+    loss.backward()
+    parameters = [p for settings in groups for p in settings["params"]]
     norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
     if not math.isfinite(norm):
         log.warning("step %d: the gradient is not finite; the step is left out", run.step)
     else:
-        run.optimiser.step()
+        for optimiser in run.optimisers:
+            optimiser.step()
+    for parameter in parameters:
+        parameter.grad = None
     run.step, run.data_state = run.step + 1, made.state
     return {"loss": language.item(), "ctc": ctc.item(), "class": classified.item(), "grad_norm": norm}
 
@@ -179,9 +190,7 @@ def forward(run: Run, made: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
         audio = model.bound(*model.encoder.project(states, lengths))
         owners = [made.records[row] if made.records[row].prefix is not None else None for row in batch.places[:, 0].tolist()]
         ctc, classified = run.heads(states, lengths, owners)
-    output = model(
-        batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels
-    )
+    output = model(batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels)
     assert output.loss is not None
     return output.loss, ctc, classified
 
@@ -193,7 +202,7 @@ def checkpoint(run: Run) -> None:
         run.config.output_dir,
         run.model,
         run.heads,
-        run.optimiser,
+        run.optimisers,
         state,
         ranks=run.config.ranks,
         custom_tags=run.tokenizer.custom.to_mapping(),

@@ -15,7 +15,7 @@ NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 HEAR = ("What do you hear?", "What is this?", "What can you hear in this clip?", "Describe the audio.", "What is in this recording?")
-SAID = ("What does the person say?", "What is said?", "Transcribe this.", "Transcribe", "Write down the words.", "what does the person say?")
+SAID = ("What does the person say?", "What is said?", "Transcribe this.", "Transcribe", "Write down the words.")
 DIGIT = ("What digit is said?", "Which digit is it?", "What number does the speaker say?", "Which number is spoken?")
 LANGUAGE = ("Which language is spoken?", "What language is this?", "In which language does the person speak?")
 GENDER = ("Is the speaker a man or a woman?", "Is this a male or a female voice?", "Who is speaking, a man or a woman?")
@@ -30,7 +30,7 @@ TEXT_ONLY: Sequence[tuple[Sequence[str], str]] = (
     (HEAR + SAID + DIGIT + LANGUAGE + INSTRUMENT + SOUND, "There is no audio yet. Please add a clip."),
     (("Hello", "Hello!", "Hi", "hi", "hello", "Good morning.", "Hey there"), "Hello! Add a clip and ask me about it."),
     (("Who are you?", "What are you?", "What is your name?"), "I am mini, a small model that listens to audio."),
-    (("What can you do?", "How can you help me?", "What do you know?"), "I hear speech, sounds and notes in clips and answer questions about them."),
+    (("What can you do?", "How can you help me?", "What do you know?"), "I hear speech, sounds and notes and answer questions about them."),
     (("Thanks", "Thank you", "Thank you!", "thanks"), "You are welcome."),
     (("Bye", "Goodbye", "bye"), "Goodbye!"),
 )
@@ -122,7 +122,7 @@ def chat_records(row: Row, rng: random.Random) -> list[Record]:
 def text_records() -> list[Record]:
     """Return the conversations without audio."""
     return [
-        Record(id=f"text/{number}.{wording}", audio=(), messages=(Turn("user", (question,)),), target=answer, dataset="text", family="chat_text")
+        Record(f"text/{number}.{wording}", (), answer, "chat_text", messages=(Turn("user", (question,)),), dataset="text")
         for number, (questions, answer) in enumerate(TEXT_ONLY)
         for wording, question in enumerate(questions)
     ]
@@ -154,20 +154,15 @@ def pair_records(rows: Sequence[Row], count: int, rng: random.Random, longest_s:
         second = rng.choice(kinds[rng.choice(names)])
         refs = [AudioRef(row["audio"], 0.0, min(row["duration_s"], longest_s)) for row in (first, second)]
         turns, target = _pair(first, second, refs, rng)
-        records.append(
-            Record(
-                id=f"pair/{number}",
-                audio=tuple(refs),
-                messages=turns,
-                target=target,
-                family="chat_pair",
-                meta={"source": meta_of(first)["source"] + "\n" + meta_of(second)["source"]}
-                | {f"{key}": "\n".join(dict.fromkeys(meta_of(row)[key] for row in (first, second) if key in meta_of(row)))
-                   for key in ("speaker", "fold") if any(key in meta_of(row) for row in (first, second))},
-                dataset="pairs",
-            )
-        )  # fmt: skip
+        meta = _joined(meta_of(first), meta_of(second))
+        records.append(Record(f"pair/{number}", tuple(refs), target, "chat_pair", messages=turns, meta=meta, dataset="pairs"))
     return records
+
+
+def _joined(one: Mapping[str, str], two: Mapping[str, str]) -> dict[str, str]:
+    """Return what two clips' hold-outs are made of, one value a line where they differ."""
+    shared = ("source", "speaker", "fold")
+    return {key: "\n".join(dict.fromkeys(meta[key] for meta in (one, two) if key in meta)) for key in shared if key in one or key in two}
 
 
 def _pair(first: Row, second: Row, refs: Sequence[AudioRef], rng: random.Random) -> tuple[tuple[Turn, ...], str]:
@@ -184,7 +179,12 @@ def _pair(first: Row, second: Row, refs: Sequence[AudioRef], rng: random.Random)
     if form == "which":
         asked, answer = rng.choice(((one, "Audio 1."), (two, "Audio 2.")))
         wording = rng.choice(
-            ("Audio 1 or Audio 2: which is the {}?", "Which audio is the {}?", "Which one is the {}, Audio 1 or Audio 2?", "Where is the {}?")
+            (
+                "Audio 1 or Audio 2: which is the {}?",
+                "Which audio is the {}?",
+                "Which one is the {}, Audio 1 or Audio 2?",
+                "Where is the {}?",
+            )
         )
         return (Turn("user", (*refs, wording.format(_short(asked, rng)))),), answer
     if form == "higher":

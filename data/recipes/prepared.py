@@ -16,6 +16,7 @@ from typing import Any
 
 from data.manifest import AudioRef, Record
 from qwen_audio.errors import DataError
+from tag_schema.answers import Entity, Note, write_entities, write_note
 from tag_schema.prefix import TagPrefix
 from tag_schema.tasks import language_name, prefix_for
 from tag_schema.timestamps import Word, words_to_srwt
@@ -93,11 +94,6 @@ def spoken_form(text: str) -> str:
     return re.sub(r"(?<!\w)'|'(?!\w)", " ", kept).strip() if "'" in kept else " ".join(kept.split())
 
 
-def note_target(midi: int, instrument: str | None) -> str:
-    """Return the note-analysis answer: pitch as a tag, then the instrument's name."""
-    return f"<|pitch|><|midi_pitch_{midi}|>" + (f"<|instrument|>{instrument}" if instrument else "")
-
-
 def _no_view(row: Row) -> list[Record]:
     return []
 
@@ -124,7 +120,7 @@ def _timed_words(row: Row) -> list[Record]:
     family = "srwt_zh" if row["language"] == "zh" else "srwt_en"
     prefix = prefix_for(family, language=row["language"])
     target = words_to_srwt([word for word in words if word.text], duration_s=row["duration_s"])
-    return [record_of(row, family, target.removeprefix("<|0.00|>"), prefix)]
+    return [record_of(row, family, target, prefix)]
 
 
 def _language(row: Row) -> list[Record]:
@@ -153,7 +149,8 @@ def _captions(row: Row) -> list[Record]:
 def _note(row: Row) -> list[Record]:
     if row.get("midi") is None:
         return []
-    return [record_of(row, "note_analysis", note_target(row["midi"], row.get("instrument")), prefix_for("note_analysis"))]
+    target = write_note(Note(pitch=row["midi"], instrument=row.get("instrument")))
+    return [record_of(row, "note_analysis", target, prefix_for("note_analysis"))]
 
 
 def _questions(row: Row) -> list[Record]:
@@ -162,10 +159,7 @@ def _questions(row: Row) -> list[Record]:
         for n, qa in enumerate(row.get("qa") or ())
     ]
     if row.get("slots"):
-        target = "".join(
-            f"<|startofentityvalue|>{value}<|endofentityvalue|><|startofentitytype|>{name}<|endofentitytype|>"
-            for name, value in sorted(row["slots"].items())
-        )
+        target = write_entities(Entity(name, value) for name, value in sorted(row["slots"].items()))
         records.append(record_of(row, "slot_filling", target, prefix_for("slot_filling", language="en")))
     return records
 

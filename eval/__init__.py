@@ -1,0 +1,1 @@
+"""The benchmarks: predictions in, scores with intervals out."""

@@ -1,0 +1,37 @@
+"""Measure: `python -m eval bundled --data-root DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from qwen_audio.errors import USER_ERRORS, fail
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure a model on recordings with known answers."""
+    parser = argparse.ArgumentParser(prog="python -m eval", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    bundled = commands.add_parser("bundled", help="the prepared sets: dev rows, and speakers and folds left out in turn")
+    bundled.add_argument("-m", "--model", default="mini", help="NAME or DIR (default: mini)")
+    bundled.add_argument("--data-root", "--data_root", required=True, help="folder of the prepared sets")
+    bundled.add_argument("--splits", default="data/splits", help="folder with train.tsv and dev.tsv (default: data/splits)")
+    bundled.add_argument("--fold", action="append", default=[], help="folder of a run with hold-outs, its weights in release/ (repeat)")
+    bundled.add_argument("-o", "--output", help="write scores, table and every answer there, as JSON")
+    bundled.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    try:
+        from eval.bundled import run  # torch loads once the flags are known good
+
+        print(run(args.model, args.data_root, args.splits, args.fold, args.output))
+    except KeyboardInterrupt:
+        return 130
+    except USER_ERRORS as error:
+        if args.debug:
+            raise
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
