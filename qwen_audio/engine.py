@@ -43,8 +43,8 @@ class Reply:
         stop: "end" where the model stopped itself, "length" at the limit, "cancelled" where it was told to.
         prompt_tokens: positions of the prompt, those that were kept from the turn before counted too.
         heard_s: seconds of each clip of the prompt that the model heard.
-        encode_s: time that the encoder took, for the clips that it had not heard before.
-        answer_s: time from then to the end of the answer.
+        encode_s: time that the encoder took, for the clips that it had not heard before; of the whole batch in a batch.
+        answer_s: time from then to the end of the answer, or of the batch.
     """
 
     text: str

@@ -19,6 +19,7 @@ from qwen_audio.model.joint import QwenAudio
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.timestamps import srwt_to_words
 from tag_schema.vocabulary import SILENCE
+from tests.golden_model import WIDTHS, clips, golden, golden_net, places_of
 
 GREEDY = GenerationOptions(greedy=True, max_new_tokens=12)
 NEVER: frozenset[int] = frozenset()
@@ -105,6 +106,21 @@ def plain(tiny_config: ModelConfig) -> tuple[QwenAudio, Any]:
             ours[f"blocks.{layer}.attention.qkv.{kind}"] = torch.cat(parts)
     model.decoder.load_state_dict(ours)
     return model, oracle
+
+
+@pytest.mark.parametrize("seq_length", WIDTHS)
+def test_greedy_ids_equal_those_of_the_released_code_alone_and_in_a_batch(seq_length: int) -> None:
+    model = golden_net(seq_length)
+    token_ids = golden("in/idsA")
+    with torch.inference_mode():
+        vectors = model.encode_audio(*model.log_mel(clips()))
+    spans = [range(first, first + count) for _, first, count in places_of(token_ids, vectors).tolist()]
+    row = Row(token_ids[0].tolist(), vectors, spans)
+    wanted = golden(f"dec/w{seq_length}/A/greedy_ids").tolist()
+    options = GenerationOptions(greedy=True, max_new_tokens=len(wanted))
+    assert ids_of(answers_of(model, [row], options)) == [wanted]
+    longer = Row([token % 598 for token in range(500)])
+    assert ids_of(answers_of(model, [longer, row, text_row(9, 1)], options))[1] == wanted
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
