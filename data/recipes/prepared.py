@@ -91,7 +91,7 @@ def spoken_form(text: str) -> str:
     """Return text as `wo_itn` targets have it: lower case, no punctuation but apostrophes inside words."""
     text = unicodedata.normalize("NFC", text).lower().replace("’", "'")
     kept = "".join(" " if unicodedata.category(c)[0] in "PSZ" and c != "'" else c for c in text)
-    return re.sub(r"(?<!\w)'|'(?!\w)", " ", kept).strip() if "'" in kept else " ".join(kept.split())
+    return " ".join(re.sub(r"(?<!\w)'|'(?!\w)", " ", kept).split())
 
 
 def _no_view(row: Row) -> list[Record]:

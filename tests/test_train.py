@@ -1,0 +1,209 @@
+"""A run on a tiny tree: what it learns, where it stops, how it goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data.batching import BatchMaker, collate, prefetch
+from data.examples import build_prompt, clip_reader, remembering
+from data.groups import split_rows
+from data.recipes.prepared import tagged_records
+from finetune.auxiliary import Auxiliary, class_table
+from finetune.checkpoint import latest
+from finetune.config import TrainConfig, train_config
+from finetune.train import learning_rate, prepare, release, step, train
+from prepared_tree import write_tree
+from qwen_audio.config import DecoderConfig, EncoderConfig
+from qwen_audio.engine import load
+from qwen_audio.errors import ConfigError, DataError
+from qwen_audio.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def tree(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Path:
+    write_tree(tmp_path)
+    tiny_tokenizer.write_tiktoken(tmp_path / "ranks.tiktoken")
+    return tmp_path
+
+
+def config(tree: Path, **changes: Any) -> TrainConfig:
+    settings: dict[str, Any] = {
+        "data_root": str(tree), "splits": str(tree / "splits"), "ranks": str(tree / "ranks.tiktoken"), "output_dir": str(tree / "run"),
+        "encoder": EncoderConfig(width=32, heads=2, layers=1, mlp_width=64),
+        "decoder": DecoderConfig(width=32, layers=1, heads=2, kv_heads=2, head_size=16, mlp_width=64, seq_length=512, tied_embeddings=True),
+        "custom_languages": ("ar",), "max_steps": 6, "warmup_steps": 2, "save_steps": 3, "logging_steps": 2, "budget_s": 8.0, "pairs": 10,
+        "optim": "muon", "bf16": False,
+    }  # fmt: skip
+    return TrainConfig(**(settings | changes))
+
+
+def weights(folder: Path | None) -> dict[str, torch.Tensor]:
+    assert folder is not None
+    return load_file(folder / "model.safetensors") | {f"o.{k}": v for k, v in load_file(folder / "optimiser.safetensors").items()}
+
+
+def test_a_run_stopped_and_resumed_ends_bit_for_bit_like_one_that_was_not(tree: Path) -> None:
+    train(config(tree, output_dir=str(tree / "whole")))
+    train(config(tree, max_steps=6), fresh=True)
+    folder = latest(tree / "run")
+    assert folder is not None and folder.name == "step-0000006"
+    for path in sorted(folder.glob("*")):
+        path.unlink()
+    folder.rmdir()  # as if killed after step 3
+    train(config(tree))
+    whole, resumed = weights(latest(tree / "whole")), weights(latest(tree / "run"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_half_written_checkpoint_is_not_gone_on_from(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    (tree / "run" / "step-0000009.part").mkdir()
+    (tree / "run" / "step-0000008").mkdir()  # a folder without run.json is no checkpoint
+    found = latest(tree / "run")
+    assert found is not None and found.name == "step-0000003"
+
+
+def test_the_loss_falls_and_the_log_says_so(tree: Path) -> None:
+    train(config(tree, max_steps=40, learning_rate=5e-3, save_steps=40, logging_steps=10))
+    lines = [json.loads(line) for line in (tree / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30, 40]
+    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    assert lines[0]["audio_s_per_s"] > 0 and 0 <= lines[0]["padding"] < 1
+
+
+def test_a_released_run_loads_and_answers_with_its_custom_tags(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    assert "bfloat16" in release(tree / "run", tree / "mini")
+    engine = load(str(tree / "mini"))
+    assert engine.tokenizer.custom.languages == ("ar",)
+    assert engine.generation.greedy
+    assert engine.task(str(tree / "digits/audio/7.wav"), "asr").heard_s == (0.5,)
+    stored = load_file(tree / "mini" / "model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.bfloat16}
+
+
+def test_releasing_or_starting_from_nothing_is_refused(tree: Path) -> None:
+    with pytest.raises(ConfigError, match="no checkpoint of a run"):
+        release(tree / "nowhere", tree / "out")
+    with pytest.raises(ConfigError, match="data_root is not set"):
+        train_config(None, {})
+    with pytest.raises(ConfigError, match="unknown setting learning_rates"):
+        path = tree / "c.yaml"
+        path.write_text("learning_rates: 1\n", encoding="utf-8")
+        train_config(path, {"data_root": "x"})
+
+
+def test_starting_weights_of_another_shape_are_refused(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    folder = latest(tree / "run")
+    wider = EncoderConfig(width=48, heads=2, layers=1, mlp_width=64)
+    with pytest.raises(ConfigError, match="is not the one that this config describes"):
+        prepare(config(tree, init_from=str(folder), encoder=wider))
+    assert prepare(config(tree, init_from=str(folder))).step == 0
+
+
+def test_hold_outs_are_not_learned_from(tree: Path) -> None:
+    run = prepare(config(tree, pairs=100, hold_out=("speaker=george", "dataset=sounds")))
+    kept = {record.dataset for records in run.mixture.groups.values() for record in records}
+    assert kept == {"notes", "speech", "pairs", "text"}
+
+
+def test_the_shipped_config_is_valid() -> None:
+    mini = train_config("finetune/configs/mini_cpu.yaml", {"data_root": "x", "max_steps": 5})
+    assert mini.max_steps == 5 and mini.decoder.tied_embeddings
+
+
+def test_the_rate_warms_up_and_falls_to_its_minimum(tree: Path) -> None:
+    settings = config(tree, max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate=0.1)
+    rates = [learning_rate(settings, done) for done in range(101)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
+    assert all(one > two for one, two in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_a_batch_holds_what_its_prompts_hold(tree: Path) -> None:
+    run = prepare(config(tree))
+    rows = split_rows(tree, tree / "splits", "train")
+    records = [record for row in rows for record in tagged_records(row)]
+    read = remembering(clip_reader(tree))
+    prompts = [build_prompt(record, run.tokenizer, read) for record in records]
+    batch = collate(prompts, run.model.config, run.tokenizer.end_of_text)
+    for row, prompt in enumerate(prompts):
+        n = len(prompt.token_ids)
+        assert batch.token_ids[row, :n].tolist() == prompt.token_ids
+        assert (batch.segment[row] > 0).sum() == n
+        assert [int(i) for i in batch.labels[row, :n]] == [t if f else -100 for t, f in zip(prompt.token_ids, prompt.learned, strict=True)]
+    assert batch.learned == sum(sum(prompt.learned) for prompt in prompts)
+    assert len(batch.mels) == int(batch.frames.sum()) and len(batch.places) == len(batch.frames) == len(records)
+
+
+def test_padding_and_neighbours_change_no_loss(tree: Path) -> None:
+    run = prepare(config(tree))
+    model = run.model.double()
+    rows = split_rows(tree, tree / "splits", "train")
+    prompts = [build_prompt(record, run.tokenizer, clip_reader(tree)) for row in rows for record in tagged_records(row)[:1]]
+
+    def total(chosen: list[Any]) -> float:
+        batch = collate(chosen, run.model.config, run.tokenizer.end_of_text)
+        output = model(
+            batch.token_ids, mels=batch.mels.double(), frames=batch.frames, places=batch.places, segment=batch.segment,
+            positions=batch.positions, labels=batch.labels,
+        )  # fmt: skip
+        assert output.loss is not None
+        return output.loss.item() * output.n_learned
+
+    assert total(prompts) == pytest.approx(sum(total([prompt]) for prompt in prompts), rel=1e-6)
+
+
+def test_ctc_agrees_with_a_sum_over_alignments() -> None:
+    # Two frames, one byte: the paths are (b, b), (blank, b), (b, blank).
+    from data.manifest import AudioRef, Record
+    from tag_schema.tasks import prefix_for
+
+    heads = Auxiliary(4, class_table([]))
+    states = torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(0))
+    owner = Record("a", (AudioRef("a"),), "a", "asr", prefix_for("asr"))
+    ctc, _ = heads(states, torch.tensor([2]), [owner])
+    p = heads.ctc(states)[0].softmax(-1)
+    b, blank = ord("a") + 1, 0
+    expected = -torch.log(p[0, b] * p[1, b] + p[0, blank] * p[1, b] + p[0, b] * p[1, blank])
+    assert ctc.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_classes_compete_only_within_their_family(tree: Path) -> None:
+    records = [record for row in split_rows(tree, tree / "splits", "train") for record in tagged_records(row)]
+    table = class_table(records, fewest=1)
+    heads = Auxiliary(4, table)
+    states = torch.zeros(1, 3, 4)
+    owner = next(record for record in records if record.family == "instrument")
+    _, loss = heads(states, torch.tensor([3]), [owner])
+    assert len([name for name in table if name.startswith("instrument/")]) == 1
+    assert loss.item() == pytest.approx(0.0)  # the only instrument: nothing to be wrong about
+
+
+def test_an_error_in_the_loader_reaches_the_loop(tree: Path) -> None:
+    def broken():  # type: ignore[no-untyped-def]
+        yield 1
+        raise DataError("m.jsonl:3: broken")
+
+    items = prefetch(broken)
+    assert next(items) == 1
+    with pytest.raises(DataError, match=r"m\.jsonl:3"):
+        next(items)
+    assert list(prefetch(lambda: iter(range(5)), depth=2)) == list(range(5))
+
+
+def test_a_step_that_is_not_finite_leaves_the_weights(tree: Path) -> None:
+    run = prepare(config(tree))
+    rows = split_rows(tree, tree / "splits", "train")
+    draws = list(enumerate(record for row in rows for record in tagged_records(row)))
+    made = BatchMaker(run.tokenizer, run.model.config, clip_reader(tree)).make(draws)
+    made.batch.mels.fill_(float("nan"))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    step(run, made)
+    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
+    assert run.step == 1
