@@ -5,11 +5,11 @@ import random
 from pathlib import Path
 
 import pytest
+from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree  # type: ignore[import-not-found]
 
 from data.groups import group, held_out, prepared_records, split_rows, weigh
 from data.recipes.conversations import TEXT_ONLY, chat_records, note_name, pair_records
 from data.recipes.prepared import prepared_sets, spoken_form, tagged_records
-from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import TASKS
 

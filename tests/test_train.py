@@ -1,11 +1,13 @@
 """A run on a tiny tree: what it learns, where it stops, how it goes on."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from prepared_tree import write_tree  # type: ignore[import-not-found]
 from safetensors.torch import load_file
 
 from data.batching import BatchMaker, collate, prefetch
@@ -16,7 +18,6 @@ from finetune.auxiliary import Auxiliary, class_table
 from finetune.checkpoint import latest
 from finetune.config import TrainConfig, train_config
 from finetune.train import learning_rate, prepare, release, step, train
-from prepared_tree import write_tree
 from qwen_audio.config import DecoderConfig, EncoderConfig
 from qwen_audio.engine import load
 from qwen_audio.errors import ConfigError, DataError
@@ -92,9 +93,9 @@ def test_releasing_or_starting_from_nothing_is_refused(tree: Path) -> None:
         release(tree / "nowhere", tree / "out")
     with pytest.raises(ConfigError, match="data_root is not set"):
         train_config(None, {})
+    path = tree / "c.yaml"
+    path.write_text("learning_rates: 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="unknown setting learning_rates"):
-        path = tree / "c.yaml"
-        path.write_text("learning_rates: 1\n", encoding="utf-8")
         train_config(path, {"data_root": "x"})
 
 
@@ -122,7 +123,7 @@ def test_the_rate_warms_up_and_falls_to_its_minimum(tree: Path) -> None:
     settings = config(tree, max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate=0.1)
     rates = [learning_rate(settings, done) for done in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
-    assert all(one > two for one, two in zip(rates[10:], rates[11:], strict=False))
+    assert all(one > two for one, two in pairwise(rates[10:]))
 
 
 def test_a_batch_holds_what_its_prompts_hold(tree: Path) -> None:

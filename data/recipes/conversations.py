@@ -148,7 +148,7 @@ def pair_records(rows: Sequence[Row], count: int, rng: random.Random, longest_s:
     for row in named:
         kinds.setdefault("digit" if row.get("text") in DIGITS else "note" if row.get("midi") is not None else "sound", []).append(row)
     records = []
-    names = sorted(kind for kind in kinds if len(kinds[kind]) > 1)
+    names = sorted(kinds) if len(named) > 1 else []
     for number in range(count if names else 0):
         first = rng.choice(kinds[rng.choice(names)])
         second = rng.choice(kinds[rng.choice(names)])
