@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.augment import AugmentConfig, augment_clip, mask_mel
+from data.augment import augment_clip, mask_mel
+from data.augment_config import AugmentConfig
 from data.examples import ReadClip, build_prompt
 from data.manifest import AudioRef, Record
 from data.mixture import Mixture

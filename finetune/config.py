@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from data.augment import AugmentConfig
+from data.augment_config import AugmentConfig
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
 

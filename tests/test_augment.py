@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data.augment import AugmentConfig, augment_clip, mask_mel
+from data.augment import augment_clip, mask_mel
+from data.augment_config import AugmentConfig
 from data.manifest import AudioRef, Record
 from qwen_audio.audio import AudioClip
 from qwen_audio.errors import ConfigError

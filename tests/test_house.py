@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -220,7 +220,7 @@ def test_an_init_file_holds_a_sentence_and_nothing_else() -> None:
 
 
 def test_nothing_is_left_unfinished() -> None:
-    marks = re.compile("NotImplemented" + "Error|TO" + r"DO|FIX" + r"ME|X{3}|except( Exception)?:\s*(pass)?$", re.MULTILINE)
+    marks = re.compile("NotImplemented" + "Error|TO" + r"DO|FIX" + r"ME|\bX{3}\b|except( Exception)?:\s*(pass)?$", re.MULTILINE)
     names = [name for name in tracked() if name.endswith(".py")]
     assert not [name for name in names if marks.search((ROOT / name).read_text(encoding="utf-8"))]
 
@@ -254,10 +254,11 @@ def test_every_dependency_has_a_tested_version() -> None:
 
 
 def run(*arguments: str) -> tuple[float, subprocess.CompletedProcess[str]]:
-    """Run this Python in the project's folder and measure the seconds."""
-    start = time.perf_counter()
+    """Run this Python in the project's folder; give the seconds of processor time, which a busy machine does not stretch."""
+    before = os.times()
     result = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    return time.perf_counter() - start, result
+    after = os.times()
+    return after.children_user - before.children_user + after.children_system - before.children_system, result
 
 
 def loaded_after(code: str) -> str:
