@@ -162,8 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = request.args
     screen = Screen(quiet=args.quiet)
-    level = logging.DEBUG if args.debug else logging.INFO if args.verbose else logging.ERROR if args.quiet else logging.WARNING
-    end_watch = watch(level, screen)
+    end_watch = watch(logging.DEBUG if args.debug else logging.WARNING, screen)
     try:
         return run(request, screen)
     except USER_ERRORS as error:
@@ -178,6 +177,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:  # as in `| head -1`: nobody reads on, and nothing may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if args.debug:
+            raise
+        screen.fail(RuntimeError(f"{type(error).__name__}: {error}; --debug shows where"))
         return 1
     finally:
         end_watch()
@@ -264,7 +268,9 @@ def chat(dialogue: Dialogue, screen: Screen) -> int:
             if not lines.interactive:
                 raise
             screen.note("Ctrl-D or /quit leaves the chat")
-        except USER_ERRORS as error:
+        except BrokenPipeError:
+            raise
+        except (*USER_ERRORS, OSError, MemoryError, RuntimeError) as error:  # out of memory, for one: the next clip may be shorter
             screen.fail(error)
             failed = True
     return 1 if failed and not lines.interactive else 0
@@ -273,8 +279,7 @@ def chat(dialogue: Dialogue, screen: Screen) -> int:
 def answer_line(dialogue: Dialogue, lines: Lines) -> bool:
     """Read one message and answer it, or do what a command says; False where the chat ends."""
     text = lines.read_message()
-    word = text.strip().partition(" ")[0]
-    if word.startswith("/") and not os.path.exists(word.partition("#")[0]):
+    if dialogue.is_command(text):
         return dialogue.command(text)
     if text.strip():
         dialogue.message(text, lines.confirm)

@@ -101,6 +101,11 @@ class Dialogue:
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
+    def is_command(self, line: str) -> bool:
+        """Tell a command from a message, which may begin with a path."""
+        word = line.strip().partition(" ")[0]
+        return word in COMMANDS or word in QUIT or (word.startswith("/") and not audio_paths(line)[0])
+
     def command(self, line: str) -> bool:
         """Do what a line that begins with a slash says.
 
@@ -137,19 +142,19 @@ class Dialogue:
         """List the recordings of the conversation."""
         waiting = {audio.number for audio in self.waiting}
         for audio in self.session.audios:
-            self.screen.note(describe(audio) + ("  (for the next question)" if audio.number in waiting else ""))
+            self.screen.tell(describe(audio) + ("  (for the next question)" if audio.number in waiting else ""))
         if not self.session.audios:
-            self.screen.note("no recordings yet; /audio PATH attaches one")
+            self.screen.tell("no recordings yet; /audio PATH attaches one")
 
     def drop(self, rest: str) -> None:
         """Take a recording out."""
         audio = self.session.drop(_number(rest, "/drop", "the N of Audio N"))
-        self.screen.note(f"dropped Audio {audio.number}: {clean_name(audio.source)}")
+        self.screen.tell(f"dropped Audio {audio.number}: {clean_name(audio.source)}")
 
     def clear(self, rest: str) -> None:
         """Begin anew."""
         self.session.clear()
-        self.screen.note("a new conversation; the system message and the settings stay")
+        self.screen.tell("a new conversation; the system message and the settings stay")
 
     def again(self, rest: str) -> None:
         """Answer the last question anew."""
@@ -158,7 +163,7 @@ class Dialogue:
     def undo(self, rest: str) -> None:
         """Take the last question and its answer back."""
         turn = self.session.undo()
-        self.screen.note(f"taken back: {clean_name(turn.text) or 'a question without text'}")
+        self.screen.tell(f"taken back: {clean_name(turn.text) or 'a question without text'}")
 
     def clip(self, rest: str) -> None:
         """Write the stretches that the last answer points at, all or the Nth."""
@@ -176,7 +181,7 @@ class Dialogue:
         """Show the system message, or change it."""
         if rest:
             self.session.system = rest
-        self.screen.note(f"system: {self.session.system}")
+        self.screen.tell(f"system: {self.session.system}")
 
     def set(self, rest: str) -> None:
         """Show the settings of answers, or change one."""
@@ -186,21 +191,21 @@ class Dialogue:
             self.session.options = changed(self.session.options, name, value.strip())
         for key, setting in dataclasses.asdict(self.session.options).items():
             if name in ("", key):
-                self.screen.note(f"{key} {setting}")
+                self.screen.tell(f"{key} {setting}")
 
     def status(self, rest: str) -> None:
         """Show the model and how full its window is."""
         session = self.session
-        self.screen.note(describe_engine(session.engine))
+        self.screen.tell(describe_engine(session.engine))
         left = f", {session.left} of them have left the window" if session.left else ""
-        self.screen.note(f"{len(session.turns)} turns{left}, {len(session.audios)} recordings")
-        self.screen.note(f"{session.positions} of {session.window} positions; long audio: {session.long_audio}")
+        self.screen.tell(f"{len(session.turns)} turns{left}, {len(session.audios)} recordings")
+        self.screen.tell(f"{session.positions} of {session.window} positions; long audio: {session.long_audio}")
 
     def save(self, rest: str) -> None:
         """Write the conversation to a file."""
         path = _path(rest, "/save")
         self.session.save(path)
-        self.screen.note(f"saved {len(self.session.turns)} turns to {clean_name(str(path))}")
+        self.screen.tell(f"saved {len(self.session.turns)} turns to {clean_name(str(path))}")
 
     def load(self, rest: str) -> None:
         """Go on with a conversation that was saved."""
@@ -213,7 +218,7 @@ class Dialogue:
         lines.append((FENCE, "begins and ends a message of several lines"))
         width = max(len(usage) for usage, _ in lines) + 2
         for usage, text in lines:
-            self.screen.note(f"{usage:{width}}{text}")
+            self.screen.tell(f"{usage:{width}}{text}")
 
 
 @dataclass(frozen=True, slots=True)

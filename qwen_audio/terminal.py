@@ -56,10 +56,10 @@ class Screen:
         self._out, self._err = out or sys.stdout, err or sys.stderr
         self.quiet = quiet
         self._colour = self._err.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        for stream in (self._out, self._err):
+        for stream, errors in ((self._out, "backslashreplace"), (self._err, "backslashreplace"), (sys.stdin, "replace")):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:
-                reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to stop
+                reconfigure(errors=errors)  # a letter that cannot be written or read is no reason to stop
 
     def say(self, text: str, end: str = "\n") -> None:
         """Write a result, at once."""
@@ -72,9 +72,13 @@ class Screen:
         self._out.flush()
 
     def note(self, text: str) -> None:
-        """Tell the person something that is no result."""
+        """Tell the person something that is no result, unless quiet."""
         if not self.quiet:
-            self._tell(clean(text), "dim")
+            self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Tell the person something that was asked for and is no result."""
+        self._tell(clean(text), "dim")
 
     def warn(self, text: str) -> None:
         """Tell of something that is likely not what was meant."""
@@ -161,7 +165,7 @@ class Lines:
         Raises:
             EOFError: there is no more (Ctrl-D); KeyboardInterrupt: Ctrl-C.
         """
-        return input() if self._editor is None else self._editor.prompt(prompt)
+        return input().rstrip("\r") if self._editor is None else self._editor.prompt(prompt)
 
     def read_message(self) -> str:
         """Read a message: one line, or all between two lines that open and close with three quotes."""
@@ -237,7 +241,7 @@ def audio_paths(text: str) -> tuple[list[str], bool]:
 
 
 def _is_audio(path: str) -> bool:
-    name = path if os.path.lexists(path) else path.partition("#t=")[0]
+    name = path if os.path.lexists(path) else re.sub(r"#t=[npt\d:.,]*$", "", path)
     return re.fullmatch(AUDIO_ENDINGS, name, re.IGNORECASE | re.DOTALL) is not None and os.path.isfile(name)
 
 
