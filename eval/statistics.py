@@ -26,6 +26,8 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
     values = statistic(counts @ per_cluster)
+    if np.isnan(values).all():  # nothing was there to be measured
+        return float("nan"), float("nan")
     low, high = np.nanpercentile(values, (2.5, 97.5))
     return float(low), float(high)
 

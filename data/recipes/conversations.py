@@ -136,7 +136,7 @@ def name_of(row: Row) -> str | None:
     return None if noun is None else str(noun)
 
 
-def pair_records(rows: Sequence[Row], count: int, rng: random.Random, longest_s: float = 3.0) -> list[Record]:
+def pair_records(rows: Sequence[Row], count: int, rng: random.Random, longest_s: float = 2.0) -> list[Record]:
     """Make conversations over two clips: which is which, what is each, the higher note, the same or not, turn by turn.
 
     Args:
