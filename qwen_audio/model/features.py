@@ -50,7 +50,9 @@ def _clip_mel(clip: AudioClip, config: ModelConfig) -> Tensor:
             f"{window * HOP / SAMPLE_RATE:g} s ({window * HOP}); cut the clip or choose how long audio is handled"
         )
     if n_samples < MIN_SAMPLES:
-        raise AudioEmptyError(f"{clip.source}: {n_samples} samples at 16 kHz, the encoder needs at least {MIN_SAMPLES} (30 ms); give a longer piece")
+        raise AudioEmptyError(
+            f"{clip.source}: {n_samples} samples at 16 kHz, the encoder needs at least {MIN_SAMPLES} (30 ms); give a longer piece"
+        )
     kept = frame_count(n_samples, config.family)
     if config.family == "qwen2-audio":
         kept = min(kept + 1, window)
