@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import tiktoken
@@ -188,10 +189,10 @@ class Tokenizer:
         first, last = (self.special.get(SPECIAL_TOKENS[offset], -1) for offset in (TIMESTAMP_ZERO, TIMESTAMP_LAST))
         return range(first, last + 1) if last - first == TIMESTAMP_LAST - TIMESTAMP_ZERO else range(0)
 
-    @property
+    @cached_property
     def has_tags(self) -> bool:
         """Whether the released tags stand where they were released, so that tag sentences can be written."""
-        return _is_released(self.special, self.n_ranks)
+        return _is_released(self.special, self.n_ranks)  # 3,000 look-ups: once, not for every prompt
 
     # Encoding ---------------------------------------------------------------------------------------------------------
 
