@@ -71,7 +71,7 @@ def opened(stream: BinaryIO, name: str, part: Part) -> Iterator[Decoded]:
     stream.seek(0)
     try:
         # The number of an open file, or a file in memory: a name would let its extension speak.
-        sound = soundfile.SoundFile(stream if isinstance(stream, io.BytesIO) else stream.fileno(), closefd=False)
+        sound = soundfile.SoundFile(_Nameless(stream) if isinstance(stream, io.BytesIO) else stream.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         stream.seek(0)
         with _opened_pyav(stream, head, name, part) as decoded:
@@ -96,17 +96,17 @@ def _open_soundfile(sound: soundfile.SoundFile, name: str, part: Part) -> Decode
         log.warning("%s: ends at %.2f s already", name, total / rate)
 
     def blocks() -> Iterator[np.ndarray]:
-        done, step = first, max(1, BLOCK_VALUES // sound.channels)
-        if first:
-            sound.seek(first)
+        done, step, lost = first, max(1, BLOCK_VALUES // sound.channels), bool(first)
         while done < last:
             try:
+                if lost:
+                    sound.seek(done)
+                    lost = False
                 block = sound.read(min(step, last - done), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 if step <= SMALL_BLOCK:
                     raise_cut_off(name, done / rate, total / rate if known else None, error)
-                step = SMALL_BLOCK  # go again in small steps, to find how far it can be heard
-                sound.seek(done)
+                step, lost = SMALL_BLOCK, True  # go again in small steps, to find how far it can be heard
                 continue
             if not len(block):
                 return
@@ -140,16 +140,23 @@ def _opened_pyav(stream: BinaryIO, head: bytes, name: str, part: Part) -> Iterat
             if not container.streams.audio:
                 raise AudioFormatError(f"{name}: a {container.format.name} file without sound; give a file with an audio track")
             decoded = _open_pyav(container, name, part)
-        except (av.error.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise AudioFormatError(f"{name}: {_looks_like(head)}; expected audio such as {KNOWN}") from error
         yield decoded
 
 
 class _Nameless:
-    """Hand a stream to PyAV without its name, from whose extension FFmpeg would guess a format."""
+    """Hand a stream on without its name, from whose extension FFmpeg would guess a format."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+        self.read, self.tell, self._seek = stream.read, stream.tell, stream.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; -1, as C expects it, where a damaged file points before its beginning."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _open_pyav(container: av.container.InputContainer, name: str, part: Part) -> Decoded:
@@ -181,7 +188,7 @@ def _open_pyav(container: av.container.InputContainer, name: str, part: Part) ->
                 if len(kept):
                     yield kept
                 frame = next(frames, None)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise_cut_off(name, done / rate, promised_s, error)
         if done <= begin and begin:
             raise beyond(name, part, done / rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -403,6 +404,26 @@ def test_a_cut_off_mp3_is_refused_too(tmp_path: Path) -> None:
     soundfile.write(path, sine(4.0, 16_000), 16_000, format="MP3")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     check(AudioFormatError, r"only [12]\.\d\d s of 4\.\d\d s", path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "w64", "m4a", "webm"])
+def test_a_damaged_file_is_never_more_than_an_audio_error(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind in ("m4a", "webm"):
+        encode(path, {"m4a": "ipod", "webm": "webm"}[kind], {"m4a": "aac", "webm": "libopus"}[kind], sine(1.0, 48_000), 48_000)
+    else:
+        write_wav(path)
+    draw = np.random.default_rng(7)
+    for _ in range(60):
+        data = bytearray(path.read_bytes())
+        for place in draw.integers(0, min(len(data), 400), 6):
+            data[place] = draw.integers(256)
+        del data[int(draw.integers(100, len(data))) :]
+        (tmp_path / "damaged").write_bytes(data)
+        for source in (bytes(data), str(tmp_path / "damaged"), f"{tmp_path / 'damaged'}#t=0.2,0.6"):
+            with contextlib.suppress(AudioError):
+                assert np.isfinite(read_audio(source, limits=AudioLimits(max_seconds=60)).samples).all()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_wav_that_was_written_to_a_pipe_has_no_length_and_is_read(tmp_path: Path) -> None:
