@@ -39,7 +39,7 @@ def clean_name(text: str) -> str:
 
 
 def clean_json(text: str) -> str:
-    r"""Escape what json.dumps(ensure_ascii=False) leaves: controls and lone surrogates as \uXXXX, which JSON reads back."""
+    r"""Escape what json.dumps(ensure_ascii=False) leaves: controls and lone surrogates as \uHHHH, which JSON reads back."""
     return NAME_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
