@@ -659,7 +659,7 @@ def test_a_model_that_is_not_there_is_one_line_on_stderr(tmp_path: Path) -> None
 
 
 def test_the_examples_can_be_read_and_are_small() -> None:
-    files = [path for path in EXAMPLES.iterdir() if path.suffix not in (".py", ".md")]
+    files = [path for path in EXAMPLES.iterdir() if path.is_file() and path.suffix not in (".py", ".md")]
     assert {path.suffix for path in files} == {".wav", ".flac", ".ogg", ".webm", ".m4a"}
     assert sum(path.stat().st_size for path in EXAMPLES.iterdir() if path.is_file()) < 400_000
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
