@@ -162,6 +162,8 @@ class _Nameless:
 def _open_pyav(container: av.container.InputContainer, name: str, part: Part) -> Decoded:
     """Decode the first audio track in blocks, drop what lies before the piece and stop behind it."""
     track = container.streams.audio[0]
+    if track.codec_context is None:  # PyAV 17 crashes when it decodes such a track
+        raise AudioFormatError(f"{name}: its sound is coded in a way nobody here knows; expected audio such as {KNOWN}")
     frames = container.decode(track)
     first = next(frames, None)
     if first is None:
