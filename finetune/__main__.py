@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     release.add_argument("-o", "--output", required=True, help="folder to write")
     for command in (train, vocabulary, release):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    add_flags(train, TrainConfig, skip=("weights",))
+    add_flags(train, TrainConfig, skip=("weights", "custom_tags"))
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:

@@ -45,6 +45,7 @@ class Auxiliary(nn.Module):
     def __init__(self, width: int, classes: Mapping[str, int]) -> None:
         super().__init__()
         self.classes = dict(classes)
+        self.norm = nn.LayerNorm(width)
         self.ctc = nn.Linear(width, N_BYTES + 1)
         self.classify = nn.Linear(width, max(len(self.classes), 1))
         families = sorted({name.split("/")[0] for name in self.classes})
@@ -62,6 +63,7 @@ class Auxiliary(nn.Module):
             for n, record in enumerate(owners)
             if record is not None and (name := class_name(record)) in self.classes
         ]
+        states = self.norm(states)
         ctc = states.sum() * 0.0
         if spoken:
             log_probs = self.ctc(states[spoken]).float().log_softmax(-1).transpose(0, 1)

@@ -30,10 +30,13 @@ class TrainConfig:
     output_dir: str = option("runs/mini", "where checkpoints and the log go")
     init_from: str = option("", "start from the weights of this checkpoint (not its optimiser)")
     ranks: str = option("qwen_audio/mini/ranks.tiktoken", "byte-pair ranks of the text")
-    custom_languages: tuple[str, ...] = option((), "languages that take reserved slots, in this order")
+    custom_tags: dict[str, list[str]] = field(
+        default_factory=dict, metadata={"help": "new tags for reserved slots, in this order: {languages: [..], instructions: [..]}"}
+    )
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     optim: Literal["adamw", "muon"] = option("adamw", "adamw, or muon for the matrices of the blocks with adamw for the rest")
+    stage: Literal["joint", "encoder"] = option("joint", "joint trains all; encoder trains the encoder by its own losses alone, which is faster")
     max_steps: int = option(5000, "optimiser steps of the whole run")
     learning_rate: float = option(1e-3, "peak learning rate")
     min_learning_rate: float = option(2e-5, "learning rate at the end of the cosine")

@@ -31,7 +31,7 @@ from qwen_audio.model.checkpoints.load import load_checkpoint
 from qwen_audio.model.checkpoints.ours import save
 from qwen_audio.model.joint import QwenAudio
 from qwen_audio.tokenizer import Tokenizer
-from tag_schema.custom import CustomTags
+from tag_schema.custom import CustomTags, as_tag, names_by_kind
 
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
@@ -84,8 +84,7 @@ def prepare(config: TrainConfig) -> Run:
     records = [record for record in gathered if not held_out(record, config.hold_out)]
     groups = group(records)
     weights = {name: weight for name, weight in weigh(group(gathered), config.weights).items() if name in groups}
-    custom = CustomTags.from_names([f"<|{name}|>" for name in config.custom_languages])
-    tokenizer = Tokenizer.from_tiktoken(config.ranks, custom=custom)
+    tokenizer = Tokenizer.from_tiktoken(config.ranks, custom=custom_tags(config))
     torch.manual_seed(config.seed)
     if config.init_from:
         model = load_checkpoint(config.init_from, dtype=torch.float32).model
@@ -96,6 +95,12 @@ def prepare(config: TrainConfig) -> Run:
     heads = Auxiliary(config.encoder.width, class_table(records))
     mixture = Mixture(groups, weights, config.seed)
     return Run(config, tokenizer, model.train(), heads, make_optimisers(config, model, heads), mixture)
+
+
+def custom_tags(config: TrainConfig) -> CustomTags:
+    """Return the tags of the starting checkpoint, each on its slot, and behind them the new ones that the settings name."""
+    kept = Tokenizer.from_directory(config.init_from).custom if config.init_from else CustomTags()
+    return kept.extend(name for name in names_by_kind(config.custom_tags) if as_tag(name) not in kept)
 
 
 def gather_records(config: TrainConfig) -> list[Record]:
@@ -167,7 +172,7 @@ def step(run: Run, made: TrainingBatch) -> dict[str, float]:
         language, ctc, classified = forward(run, made)
     loss = language + config.ctc_weight * ctc + config.class_weight * classified
     loss.backward()
-    parameters = [p for settings in groups for p in settings["params"]]
+    parameters = [p for settings in groups for p in settings["params"] if p.grad is not None]
     norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
     if not math.isfinite(norm):
         log.warning("step %d: the gradient is not finite; the step is left out", run.step)
@@ -187,9 +192,12 @@ def forward(run: Run, made: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
     ctc = classified = torch.zeros(())
     if len(batch.frames):
         states, lengths = model.encoder.states(batch.mels, batch.frames)
-        audio = model.bound(*model.encoder.project(states, lengths))
         owners = [made.records[row] if made.records[row].prefix is not None else None for row in batch.places[:, 0].tolist()]
         ctc, classified = run.heads(states, lengths, owners)
+        if run.config.stage == "joint":
+            audio = model.bound(*model.encoder.project(states, lengths))
+    if run.config.stage == "encoder":
+        return torch.zeros(()), ctc, classified
     output = model(batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels)
     assert output.loss is not None
     return output.loss, ctc, classified
