@@ -36,7 +36,7 @@ class TrainConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     optim: Literal["adamw", "muon"] = option("adamw", "adamw, or muon for the matrices of the blocks with adamw for the rest")
-    stage: Literal["joint", "encoder"] = option("joint", "joint trains all; encoder trains the encoder by its own losses alone, which is faster")
+    stage: Literal["joint", "encoder"] = option("joint", "joint trains all; encoder trains the encoder alone, by its own losses")
     max_steps: int = option(5000, "optimiser steps of the whole run")
     learning_rate: float = option(1e-3, "peak learning rate")
     min_learning_rate: float = option(2e-5, "learning rate at the end of the cosine")
