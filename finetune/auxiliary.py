@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from data.manifest import Record
 
 TRANSCRIBED = frozenset({"asr", "keyword_spotting"})
-CLASSIFIED = frozenset({"sound_event", "scene", "vocal_sound", "instrument", "language_id", "gender", "emotion", "note_analysis"})
+CLASSIFIED = frozenset({"asr", "sound_event", "scene", "vocal_sound", "instrument", "language_id", "gender", "emotion", "note_analysis"})
 N_BYTES = 256
 
 
 def class_name(record: Record) -> str | None:
-    """Return which class a record's clip belongs to: family and answer; the pitch where it is a note; None for open answers."""
+    """Return which class a record's clip belongs to: family and answer; the pitch where it is a note; None for open answers.
+
+    A transcript is a class too: words that many recordings say are told apart long before their letters are.
+    """
     if record.family == "note_analysis":
         return f"pitch/{record.meta['midi']}"
     return f"{record.family}/{record.target}" if record.family in CLASSIFIED else None
