@@ -21,10 +21,10 @@ from tag_schema.vocabulary import TagError
 
 if TYPE_CHECKING:
     from qwen_audio.audio import AudioClip
-    from qwen_audio.dialogue import Dialogue
-    from qwen_audio.display import Manner
     from qwen_audio.engine import Engine
-    from qwen_audio.terminal import Lines, Screen
+    from qwen_audio.terminal.dialogue import Dialogue
+    from qwen_audio.terminal.display import Manner
+    from qwen_audio.terminal.screen import Lines, Screen
 
 EXAMPLES = """examples:
   python chat_cli.py                                           chat with the bundled model
@@ -118,7 +118,7 @@ class Request:
 
     def manner(self) -> Manner:
         """Say how answers are shown and kept."""
-        from qwen_audio.display import Manner
+        from qwen_audio.terminal.display import Manner
 
         args = self.args
         return Manner(
@@ -158,7 +158,7 @@ def task_prefix(args: argparse.Namespace) -> TagPrefix:
 def main(argv: Sequence[str] | None = None) -> int:
     """Chat about audio in a terminal, ask one question, or run a tagged task."""
     request = read_flags(argv)
-    from qwen_audio.terminal import Screen, watch  # line editing loads once the flags are known good
+    from qwen_audio.terminal.screen import Screen, watch  # line editing loads once the flags are known good
 
     args = request.args
     screen = Screen(quiet=args.quiet)
@@ -197,7 +197,7 @@ def run(request: Request, screen: Screen) -> int:
             fit_window(clip)  # a clip that is too long is refused before a model is loaded for it
     engine = load_model(request, screen)
     if request.task is not None:
-        from qwen_audio.tagged import TaskRun
+        from qwen_audio.terminal.tagged import TaskRun
 
         options = from_flags(GenerationOptions, request.args, base=engine.task_options)
         groups = [clips] if request.args.task == PAIR_TASK else [[clip] for clip in clips]
@@ -222,8 +222,8 @@ def read_source(source: str) -> AudioClip:
 
 def load_model(request: Request, screen: Screen) -> Engine:
     """Load the model and say which and where."""
-    from qwen_audio.display import describe_engine
     from qwen_audio.engine import load
+    from qwen_audio.terminal.display import describe_engine
 
     started = time.perf_counter()
     place = request.load
@@ -237,7 +237,7 @@ def load_model(request: Request, screen: Screen) -> Engine:
 def begin(request: Request, engine: Engine, screen: Screen) -> Dialogue:
     """Begin a conversation, or go on with one; what the flags say wins over what was kept."""
     from qwen_audio.chat import ChatSession
-    from qwen_audio.dialogue import Dialogue, resume
+    from qwen_audio.terminal.dialogue import Dialogue, resume
 
     args = request.args
     session = ChatSession(engine, long_audio=request.long_audio) if args.resume is None else resume(args.resume, engine, screen)
@@ -253,8 +253,8 @@ def chat(dialogue: Dialogue, screen: Screen) -> int:
     Returns:
         0; where nobody sits at the other end, 1 if anything failed and 130 after Ctrl-C.
     """
-    from qwen_audio.dialogue import COMMANDS, PATH_COMMANDS, QUIT
-    from qwen_audio.terminal import Lines
+    from qwen_audio.terminal.dialogue import COMMANDS, PATH_COMMANDS, QUIT
+    from qwen_audio.terminal.screen import Lines
 
     lines = Lines((*COMMANDS, *QUIT), PATH_COMMANDS)
     failed = False

@@ -24,9 +24,9 @@ from prompt_toolkit.output import DummyOutput
 
 import chat_cli
 from qwen_audio.audio import read_audio
-from qwen_audio.dialogue import COMMANDS, PATH_COMMANDS, QUIT
 from qwen_audio.engine import Engine
-from qwen_audio.terminal import ChatCompleter, Lines, audio_paths, clean, clean_json, clean_name, split_paths
+from qwen_audio.terminal.dialogue import COMMANDS, PATH_COMMANDS, QUIT
+from qwen_audio.terminal.screen import ChatCompleter, Lines, audio_paths, clean, clean_json, clean_name, split_paths
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -450,7 +450,7 @@ def terminal(
         def run(typed: str) -> tuple[int, str, str]:
             keys.send_text(typed)
             editor: PromptSession[str] = PromptSession(input=keys, output=DummyOutput(), completer=ChatCompleter(COMMANDS, PATH_COMMANDS))
-            monkeypatch.setattr("qwen_audio.terminal.Lines.__init__", lambda self, *names: setattr(self, "_editor", editor))
+            monkeypatch.setattr("qwen_audio.terminal.screen.Lines.__init__", lambda self, *names: setattr(self, "_editor", editor))
             code = chat_cli.main([])
             return code, *capsys.readouterr()
 
@@ -595,7 +595,7 @@ def test_text_is_cleaned_of_controls_alone() -> None:
 
 
 def test_notes_are_coloured_on_a_terminal_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qwen_audio.terminal import Screen
+    from qwen_audio.terminal.screen import Screen
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

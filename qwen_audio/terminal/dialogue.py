@@ -11,7 +11,10 @@ from pathlib import Path
 from qwen_audio.audio import AudioClip
 from qwen_audio.chat import ChatSession
 from qwen_audio.config import GenerationOptions, from_mapping
-from qwen_audio.display import (
+from qwen_audio.engine import Engine, Reply
+from qwen_audio.errors import USER_ERRORS, ConfigError, PromptError
+from qwen_audio.history import Attached
+from qwen_audio.terminal.display import (
     Answering,
     Manner,
     answer_json,
@@ -24,10 +27,7 @@ from qwen_audio.display import (
     tell_about,
     write_clips,
 )
-from qwen_audio.engine import Engine, Reply
-from qwen_audio.errors import USER_ERRORS, ConfigError, PromptError
-from qwen_audio.history import Attached
-from qwen_audio.terminal import FENCE, Interrupt, Screen, audio_paths, clean_name, split_paths
+from qwen_audio.terminal.screen import FENCE, Interrupt, Screen, audio_paths, clean_name, split_paths
 
 
 class Dialogue:

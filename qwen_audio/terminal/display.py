@@ -15,7 +15,7 @@ from qwen_audio.chat import AnswerSpan
 from qwen_audio.engine import Engine, Reply
 from qwen_audio.errors import QwenAudioError
 from qwen_audio.history import Attached
-from qwen_audio.terminal import Interrupt, Screen, clean_name
+from qwen_audio.terminal.screen import Interrupt, Screen, clean_name
 
 
 class Answering(Protocol):

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from qwen_audio.audio import SAMPLE_RATE, AudioClip, fit_window
 from qwen_audio.chat import AnswerSpan
 from qwen_audio.config import GenerationOptions, LongAudio
-from qwen_audio.display import (
+from qwen_audio.engine import Engine, Reply
+from qwen_audio.errors import PromptError
+from qwen_audio.terminal.display import (
     Answering,
     Manner,
     answer_json,
@@ -19,9 +21,7 @@ from qwen_audio.display import (
     tell_about,
     write_clips,
 )
-from qwen_audio.engine import Engine, Reply
-from qwen_audio.errors import PromptError
-from qwen_audio.terminal import Interrupt, Screen
+from qwen_audio.terminal.screen import Interrupt, Screen
 from tag_schema.prefix import TagPrefix
 from tag_schema.timestamps import SRWT_START, find_spans
 
