@@ -16,6 +16,11 @@ CROPPABLE = frozenset({"sound_event", "audio_caption", "scene", "gender", "langu
 TRANSPOSABLE = frozenset({"note_analysis"})
 
 
+def is_croppable(record: Record) -> bool:
+    """Tell whether a part of the clip is enough for the answer: by the task, or in chat where the clip is a sound without words."""
+    return record.family in CROPPABLE or (record.family == "chat" and "label" in record.meta and "midi" not in record.meta)
+
+
 def augment_clip(clip: AudioClip, record: Record, config: AugmentConfig, rng: np.random.Generator) -> tuple[AudioClip, int]:
     """Return a changed copy of a clip and by how many semitones it was moved (0 but for notes).
 
@@ -26,7 +31,7 @@ def augment_clip(clip: AudioClip, record: Record, config: AugmentConfig, rng: np
     """
     samples, semitones = clip.samples, 0
     family = record.family or ""
-    if family in CROPPABLE and rng.random() < config.crop_share and len(samples) > SAMPLE_RATE:
+    if is_croppable(record) and rng.random() < config.crop_share and len(samples) > SAMPLE_RATE:
         samples = _crop(samples, config.crop_s, rng)
     if family in TRANSPOSABLE and config.transpose:
         semitones = int(rng.integers(-config.transpose, config.transpose + 1))

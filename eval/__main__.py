@@ -19,11 +19,21 @@ def main(argv: list[str] | None = None) -> int:
     bundled.add_argument("--fold", action="append", default=[], help="folder of a run with hold-outs, its weights in release/ (repeat)")
     bundled.add_argument("-o", "--output", help="write scores, table and every answer there, as JSON")
     bundled.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    speed = commands.add_parser("speed", help="a dialogue here and in transformers, the same random weights, turn by turn")
+    speed.add_argument("--seconds", type=float, default=5.0, help="length of a clip (default: 5)")
+    speed.add_argument("--new-tokens", "--new_tokens", type=int, default=32, help="tokens of an answer (default: 32)")
+    speed.add_argument("--rounds", type=int, default=7, help="rounds after the warm-up (default: 7)")
+    speed.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     try:
-        from eval.bundled import run  # torch loads once the flags are known good
+        if args.command == "speed":
+            from eval import speed as timing  # torch loads once the flags are known good
 
-        print(run(args.model, args.data_root, args.splits, args.fold, args.output))
+            print(timing.run(args.seconds, args.new_tokens, args.rounds))
+        else:
+            from eval import bundled as measuring
+
+            print(measuring.run(args.model, args.data_root, args.splits, args.fold, args.output))
     except KeyboardInterrupt:
         return 130
     except USER_ERRORS as error:

@@ -98,3 +98,11 @@ def test_a_whole_measurement_covers_every_task_of_the_dev_rows(tiny_engine: Engi
 def test_a_score_over_nothing_heard_is_not_a_perfect_score() -> None:
     spoken = record("srwt_en", "<|0.00|>one<|0.40|>")
     assert np.isnan(score("x", TIMES, [spoken], ["nothing"]).value)
+
+
+def test_the_timed_dialogue_does_the_same_work_on_both_sides() -> None:
+    from eval import speed
+
+    assert len(speed.TURNS) == len(speed.NEW_CLIP)
+    table = speed.run(seconds=0.5, new_tokens=2, rounds=1)
+    assert table.count("\n") == 5 and "| 3, new clip |" in table
