@@ -54,6 +54,21 @@ class Auxiliary(nn.Module):
         families = sorted({name.split("/")[0] for name in self.classes})
         self.family_of = torch.tensor([families.index(name.split("/")[0]) for name in self.classes])
 
+    @torch.no_grad()
+    def inherit(self, state: Mapping[str, Tensor], classes: Mapping[str, int]) -> None:
+        """Take over what the heads of an earlier stage learned: everything but classes that it did not have.
+
+        Args:
+            state, classes: the earlier heads' state_dict and classes.
+        """
+        mine = self.state_dict()
+        for name, value in state.items():
+            if name.startswith("classify."):
+                shared = [label for label in self.classes if label in classes]
+                mine[name][[self.classes[label] for label in shared]] = value[[classes[label] for label in shared]]
+            else:
+                mine[name].copy_(value)
+
     def forward(self, states: Tensor, lengths: Tensor, owners: Sequence[Record | None]) -> tuple[Tensor, Tensor]:
         """Return the CTC loss and the classification loss, each a mean over the clips that have it.
 

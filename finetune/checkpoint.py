@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from finetune.auxiliary import Auxiliary
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.load import load_checkpoint
 from qwen_audio.model.checkpoints.ours import save
@@ -81,6 +82,14 @@ def read(folder: Path, model: QwenAudio, heads: nn.Module, optimisers: Sequence[
     _fill_optimisers(optimisers, load_file(folder / OPTIMISER_FILE))
     state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     return state
+
+
+def inherit(folder: Path, heads: Auxiliary) -> None:
+    """Let the auxiliary heads begin where those of another run's checkpoint ended, if that folder has any."""
+    if not (folder / HEADS_FILE).is_file():
+        return
+    classes = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["classes"]
+    heads.inherit(load_file(folder / HEADS_FILE), classes)
 
 
 def _optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:

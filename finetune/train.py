@@ -23,7 +23,7 @@ from data.groups import group, held_out, prepared_records, split_rows, weigh
 from data.manifest import Record, read_manifest
 from data.mixture import Mixture
 from finetune.auxiliary import Auxiliary, class_table
-from finetune.checkpoint import latest, read, write
+from finetune.checkpoint import inherit, latest, read, write
 from finetune.config import TrainConfig
 from qwen_audio.config import GenerationOptions, ModelConfig, to_mapping
 from qwen_audio.errors import ConfigError
@@ -93,6 +93,8 @@ def prepare(config: TrainConfig) -> Run:
     else:
         model = QwenAudio(model_config(config, tokenizer))
     heads = Auxiliary(config.encoder.width, class_table(records))
+    if config.init_from:
+        inherit(Path(config.init_from), heads)
     mixture = Mixture(groups, weights, config.seed)
     return Run(config, tokenizer, model.train(), heads, make_optimisers(config, model, heads), mixture)
 
@@ -205,7 +207,7 @@ def forward(run: Run, made: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
 
 def checkpoint(run: Run) -> None:
     """Write the run as it stands."""
-    state = {"step": run.step, "data": list(run.data_state), "config": to_mapping(run.config)}
+    state = {"step": run.step, "data": list(run.data_state), "classes": run.heads.classes, "config": to_mapping(run.config)}
     folder = write(
         run.config.output_dir,
         run.model,

@@ -185,6 +185,15 @@ def test_ctc_agrees_with_a_sum_over_alignments() -> None:
     assert ctc.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_heads_inherit_the_classes_they_share() -> None:
+    first, second = Auxiliary(4, {"a/x": 0, "a/y": 1}), Auxiliary(4, {"a/w": 0, "a/y": 1, "a/x": 2})
+    before = second.classify.weight[0].clone()
+    second.inherit(first.state_dict(), first.classes)
+    assert torch.equal(second.classify.weight[2], first.classify.weight[0]) and torch.equal(second.classify.bias[1], first.classify.bias[1])
+    assert torch.equal(second.classify.weight[0], before)
+    assert torch.equal(second.ctc.weight, first.ctc.weight)
+
+
 def test_classes_compete_only_within_their_family(tree: Path) -> None:
     records = [record for row in split_rows(tree, tree / "splits", "train") for record in tagged_records(row)]
     table = class_table(records, fewest=1)
