@@ -1,4 +1,4 @@
-"""Train: `python -m finetune train --config finetune/configs/mini_cpu.yaml --data-root DIR`."""
+"""Train: `python -m finetune train --config finetune/configs/mini_cpu_1_encoder.yaml --data-root DIR`."""
 
 from __future__ import annotations
 

@@ -124,8 +124,9 @@ def test_hold_outs_are_not_learned_from(tree: Path) -> None:
     assert kept == {"notes", "speech", "pairs", "text"}
 
 
-def test_the_shipped_config_is_valid() -> None:
-    mini = train_config("finetune/configs/mini_cpu.yaml", {"data_root": "x", "max_steps": 5})
+@pytest.mark.parametrize("path", sorted(Path("finetune/configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_configs_are_valid(path: Path) -> None:
+    mini = train_config(path, {"data_root": "x", "max_steps": 5})
     assert mini.max_steps == 5 and mini.decoder.tied_embeddings
 
 
