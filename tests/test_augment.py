@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data.augment import augment_clip, mask_mel
+from data.augment import augment_clip, is_croppable, mask_mel
 from data.augment_config import AugmentConfig
-from data.manifest import AudioRef, Record
+from data.manifest import AudioRef, Record, Turn
 from qwen_audio.audio import AudioClip
 from qwen_audio.errors import ConfigError
 from tag_schema.tasks import prefix_for
@@ -78,3 +78,15 @@ def test_masks_cover_no_more_than_they_may() -> None:
 def test_negative_strengths_are_refused() -> None:
     with pytest.raises(ConfigError, match="gain_db"):
         AugmentConfig(gain_db=-1.0)
+
+
+def test_chat_about_a_sound_may_be_cropped_and_chat_about_words_or_notes_may_not() -> None:
+    ref = AudioRef("a.wav", 0.0, 5.0)
+    turns = (Turn("user", (ref, "What do you hear?")),)
+
+    def chat(**meta: str) -> Record:
+        return Record("c", (ref,), "x", "chat", messages=turns, meta=meta)
+
+    assert is_croppable(chat(label="dog bark"))
+    assert not is_croppable(chat(text="seven"))
+    assert not is_croppable(chat(label="cello", midi="60"))
