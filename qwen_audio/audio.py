@@ -59,6 +59,8 @@ class AudioClip:
         start_s: where samples[0] lies in the source, seconds.
         native_rate: Hz before resampling.
         native_channels: channels before they were averaged.
+    Raises:
+        AudioFormatError: samples of another form; AudioEmptyError: some of them are not numbers.
     """
 
     samples: np.ndarray
@@ -71,6 +73,8 @@ class AudioClip:
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
             found = f"{self.samples.dtype} of shape {self.samples.shape}"
             raise AudioFormatError(f"{self.source}: a clip holds (n,) float32 at 16 kHz, found {found}; use read_audio((array, rate))")
+        if not math.isfinite(self.samples.sum(dtype=np.float64)):
+            raise AudioEmptyError(f"{self.source}: a sample is not a finite number, expected about -1 to 1; make the clip again")
 
     @property
     def duration_s(self) -> float:

@@ -531,3 +531,11 @@ def test_a_clip_of_other_numbers_is_refused() -> None:
     for samples in (np.zeros(16_000), np.zeros((2, 16_000), np.float32)):
         with pytest.raises(AudioFormatError, match=r"use read_audio\(\(array, rate\)\)"):
             AudioClip(samples)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_clip_of_what_is_no_number_is_refused_however_it_is_made(value: float) -> None:
+    samples = np.zeros(16_000, np.float32)
+    samples[7] = value
+    with pytest.raises(AudioEmptyError, match=r"mine: a sample is not a finite number"):
+        AudioClip(samples, "mine")
