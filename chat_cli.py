@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_audio.config import GenerationOptions, LoadOptions, LongAudio, add_flags, from_flags
+from qwen_audio.config import CommandParser, GenerationOptions, LoadOptions, LongAudio, add_flags, from_flags, sampling_from_flags
 from qwen_audio.errors import USER_ERRORS, ConfigError
 from tag_schema.prefix import TagPrefix
 from tag_schema.tasks import TASKS, prefix_for
@@ -39,7 +39,7 @@ PAIR_TASK = "speaker_verification"  # the one task that hears two recordings at 
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="chat_cli.py",
         description=main.__doc__,
         epilog=EXAMPLES,
@@ -143,10 +143,18 @@ def read_flags(argv: Sequence[str] | None) -> Request:
     try:
         from_flags(GenerationOptions, args)
         load = from_flags(LoadOptions, args)
-        args.prompt = sys.stdin.read().strip("\n") if args.prompt == "-" else args.prompt
+        args.prompt = read_question() if args.prompt == "-" else args.prompt
         return Request(args, load, None if args.task is None else task_prefix(args))
     except (ConfigError, TagError) as error:
         parser.error(str(error))
+
+
+def read_question() -> str:
+    """Read a question from stdin; bytes that are no text are no reason to stop."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return sys.stdin.read().strip("\r\n")
 
 
 def task_prefix(args: argparse.Namespace) -> TagPrefix:
@@ -157,9 +165,12 @@ def task_prefix(args: argparse.Namespace) -> TagPrefix:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Chat about audio in a terminal, ask one question, or run a tagged task."""
-    request = read_flags(argv)
-    from qwen_audio.terminal.screen import Screen, watch  # line editing loads once the flags are known good
-
+    try:
+        request = read_flags(argv)
+        from qwen_audio.terminal.screen import Screen, watch  # line editing loads once the flags are known good
+    except KeyboardInterrupt:  # while a question is typed on stdin, or while modules load
+        print("stopped", file=sys.stderr)
+        return STOPPED
     args = request.args
     screen = Screen(quiet=args.quiet)
     end_watch = watch(logging.DEBUG if args.debug else logging.WARNING, screen)
@@ -199,7 +210,7 @@ def run(request: Request, screen: Screen) -> int:
     if request.task is not None:
         from qwen_audio.terminal.tagged import TaskRun
 
-        options = from_flags(GenerationOptions, request.args, base=engine.task_options)
+        options = sampling_from_flags(request.args, engine.task_options)
         groups = [clips] if request.args.task == PAIR_TASK else [[clip] for clip in clips]
         task_run = TaskRun(engine, request.task, options, request.long_audio, screen, request.manner())
         return STOPPED if any(task_run.answer(group).stop == "cancelled" for group in groups) else 0
@@ -241,7 +252,7 @@ def begin(request: Request, engine: Engine, screen: Screen) -> Dialogue:
 
     args = request.args
     session = ChatSession(engine, long_audio=request.long_audio) if args.resume is None else resume(args.resume, engine, screen)
-    session.options = from_flags(GenerationOptions, args, base=session.options)
+    session.options = sampling_from_flags(args, session.options)
     session.long_audio = args.long_audio or session.long_audio
     session.system = session.system if args.system is None else args.system
     return Dialogue(session, screen, request.manner())

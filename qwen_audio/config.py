@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from qwen_audio.errors import ConfigError
 
 T = TypeVar("T")
 Family = Literal["qwen-audio", "qwen2-audio"]
 LongAudio = Literal["error", "first", "split"]
+SAMPLING = ("temperature", "top_k", "top_p")  # settings that mean nothing to an answer that is greedy
+SEEDS = range(-(2**63), 2**63)  # what a generator of random numbers takes
 
 
 def option(default: Any, help_text: str) -> Any:
@@ -112,19 +115,29 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}: expected at least 1")
-        if self.temperature < 0:
+        if not 0 <= self.temperature < math.inf:
             raise ConfigError(f"temperature is {self.temperature}: expected 0 (greedy) or more")
         if self.top_k < 0:
             raise ConfigError(f"top_k is {self.top_k}: expected 0 (all) or more")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is {self.top_p}: expected a number in (0, 1]")
-        if self.repetition_penalty <= 0:
+        if not 0 < self.repetition_penalty < math.inf:
             raise ConfigError(f"repetition_penalty is {self.repetition_penalty}: expected a number above 0")
+        if self.seed is not None and self.seed not in SEEDS:
+            raise ConfigError(f"seed is {self.seed}: expected a whole number of at most 63 bits")
 
     @property
     def deterministic(self) -> bool:
         """Whether the likeliest token is always taken."""
         return self.greedy or self.temperature == 0
+
+    def heeding(self, asked: Collection[str]) -> GenerationOptions:
+        """Return the options in which what was asked for by name counts: a temperature, top_k or top_p ends greediness.
+
+        A checkpoint may be greedy by default; where `greedy` itself was asked for, it wins.
+        """
+        ends = self.greedy and "greedy" not in asked and any(name in asked for name in SAMPLING)
+        return dataclasses.replace(self, greedy=False) if ends else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +225,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser that tells a wrong flag in one line, without the whole usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the flags and leave with exit code 2."""
+        self.exit(2, f"error: {message}; --help lists the flags\n")
+
+
 def add_flags(parser: argparse.ArgumentParser, kind: type, *, skip: tuple[str, ...] = ()) -> None:
     """Give a parser one flag for each field of a settings class: kebab-case, the underscore spelling accepted too.
 
@@ -250,3 +271,9 @@ def from_flags(kind: type[T], args: argparse.Namespace, base: T | None = None) -
     if base is None:
         return kind(**given)
     return dataclasses.replace(base, **given)  # type: ignore[type-var]
+
+
+def sampling_from_flags(args: argparse.Namespace, base: GenerationOptions) -> GenerationOptions:
+    """Lay the sampling flags that were given over a checkpoint's options, so that each of them has its effect."""
+    given = [spec.name for spec in dataclasses.fields(GenerationOptions) if getattr(args, spec.name, None) is not None]
+    return from_flags(GenerationOptions, args, base=base).heeding(given)

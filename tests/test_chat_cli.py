@@ -24,6 +24,7 @@ from prompt_toolkit.output import DummyOutput
 
 import chat_cli
 from qwen_audio.audio import read_audio
+from qwen_audio.config import GenerationOptions
 from qwen_audio.engine import Engine
 from qwen_audio.terminal.dialogue import COMMANDS, PATH_COMMANDS, QUIT
 from qwen_audio.terminal.screen import ChatCompleter, Lines, audio_paths, clean, clean_json, clean_name, split_paths
@@ -234,7 +235,48 @@ def test_wrong_usage_is_exit_code_2(flags: list[str], reason: str, capsys: pytes
     with pytest.raises(SystemExit) as left:
         chat_cli.main(flags)
     assert left.value.code == 2
-    assert reason in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert reason in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_flags_that_sample_are_heeded_by_a_greedy_checkpoint(
+    voice: Voice, wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[GenerationOptions] = []
+    for name in ("stream", "stream_task"):
+        real = getattr(Engine, name)
+
+        def spy(self: Engine, *args: Any, _real: Any = real, **named: Any) -> Any:
+            used.extend(arg for arg in args if isinstance(arg, GenerationOptions))
+            return _real(self, *args, **named)
+
+        monkeypatch.setattr(Engine, name, spy)
+    assert voice.engine.generation.greedy
+    flags = ["-a", str(wav()), "--temperature", "0.7", "--seed", "3"]
+    assert chat_cli.main([*flags, "-p", "What?"]) == chat_cli.main([*flags, "--task", "asr"]) == 0
+    assert [(options.temperature, options.seed, options.deterministic) for options in used] == [(0.7, 3, False)] * 2
+    used.clear()
+    assert chat_cli.main(["-a", str(wav()), "--task", "asr"]) == 0
+    assert used[0].deterministic
+
+
+def test_ctrl_c_before_there_is_a_screen_is_130_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Keyboard(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Keyboard())
+    assert chat_cli.main(["-p", "-"]) == 130
+    assert capsys.readouterr() == ("", "stopped\n")
+
+
+def test_a_question_from_stdin_may_hold_bytes_that_are_no_text(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice.says("Yes.")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9?\r\n"), encoding="utf-8", errors="strict"))
+    assert chat_cli.main(["-p", "-"]) == 0
 
 
 def test_debug_lets_the_traceback_through(voice: Voice, tmp_path: Path) -> None:
@@ -388,6 +430,7 @@ def test_retry_undo_and_settings(chat: Callable[..., tuple[int, str, str]], voic
     assert out == "First.\nSecond.\n"
     for line in ("temperature 0.2", "top_k 5", "greedy False", "max_new_tokens 16", "system: Be brief.", "1 turns, 0 recordings"):
         assert line in err.splitlines()
+    assert err.splitlines().index("greedy False") < err.splitlines().index("top_k 5")  # told as soon as a temperature ends it
     assert err.splitlines().count("system: Be brief.") == 2
 
 

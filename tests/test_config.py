@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from qwen_audio.config import (
     from_flags,
     from_mapping,
     option,
+    sampling_from_flags,
     to_mapping,
 )
 from qwen_audio.errors import USER_ERRORS, AudioTooLongError, ConfigError, QwenAudioError, fail
@@ -99,6 +101,10 @@ def test_plain_values_become_what_the_field_holds() -> None:
         (lambda: GenerationOptions(top_k=-1), "top_k is -1"),
         (lambda: GenerationOptions(top_p=0), "top_p is 0"),
         (lambda: GenerationOptions(repetition_penalty=0), "repetition_penalty is 0"),
+        (lambda: GenerationOptions(repetition_penalty=math.inf), "repetition_penalty is inf"),
+        (lambda: GenerationOptions(temperature=math.nan), "temperature is nan"),
+        (lambda: GenerationOptions(temperature=math.inf), "temperature is inf"),
+        (lambda: GenerationOptions(seed=2**63), "seed is 9223372036854775808"),
         (lambda: LoadOptions(dtype="int8"), "dtype is 'int8'"),
         (lambda: LoadOptions(device="gpu"), "device is 'gpu'"),
     ],
@@ -157,3 +163,23 @@ def test_a_users_mistake_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixtu
 def test_commands_catch_every_error_of_a_user() -> None:
     assert issubclass(AudioTooLongError, QwenAudioError)
     assert set(USER_ERRORS) == {QwenAudioError, TagError}
+
+
+@pytest.mark.parametrize(
+    ("flags", "greedy"),
+    [
+        ([], True),
+        (["--seed", "3", "--max-new-tokens", "9"], True),
+        (["--temperature", "0.7"], False),
+        (["--top-k", "5"], False),
+        (["--top-p", "0.9"], False),
+        (["--top-p", "0.9", "--greedy"], True),
+        (["--no-greedy"], False),
+    ],
+)
+def test_asking_for_a_temperature_ends_a_checkpoints_greediness(flags: list[str], greedy: bool) -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, GenerationOptions)
+    options = sampling_from_flags(parser.parse_args(flags), GenerationOptions(greedy=True, max_new_tokens=4))
+    assert options.greedy is greedy
+    assert options.max_new_tokens == (9 if "9" in flags else 4)

@@ -158,6 +158,12 @@ def test_the_largest_draw_still_gives_an_allowed_id() -> None:
     assert sample(scores, GenerationOptions(top_p=1.0), torch.tensor([1.0])).item() == 2
 
 
+@pytest.mark.parametrize("temperature", [1e-44, 1e-30, 1e-5])
+def test_the_coldest_answer_is_the_likeliest_id(temperature: float) -> None:
+    scores = torch.tensor([[2.0, 90.0, -torch.inf, -300.0]])
+    assert sample(scores, GenerationOptions(top_p=1.0, temperature=temperature), torch.tensor([0.999])).item() == 1
+
+
 def test_left_padded_rows_say_what_they_say_alone(tiny_model: QwenAudio, clip: Callable[..., AudioClip]) -> None:
     rows = [
         text_row(7, 1),

@@ -14,6 +14,7 @@ from qwen_audio.model.decoder import KVCache
 from qwen_audio.model.joint import QwenAudio
 
 Stop = Literal["end", "length", "cancelled"]
+COLDEST = 1e-4  # the likeliest id has all the mass long before; colder, logits would pass what float32 holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def sample(scores: Tensor, options: GenerationOptions, drawn: Tensor) -> Tensor:
     Returns:
         (B,) int64: the id at which the likeliest-first sum of probabilities passes drawn.
     """
-    scores = scores / options.temperature
+    scores = scores / max(options.temperature, COLDEST)
     if 0 < options.top_k < scores.shape[1]:
         ranked, order = scores.topk(options.top_k, dim=-1)
     else:

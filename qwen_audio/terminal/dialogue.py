@@ -187,10 +187,11 @@ class Dialogue:
         """Show the settings of answers, or change one."""
         name, _, value = rest.partition(" ")
         name = name.lstrip("-").replace("-", "_")
+        before = dataclasses.asdict(self.session.options)
         if name:
             self.session.options = changed(self.session.options, name, value.strip())
         for key, setting in dataclasses.asdict(self.session.options).items():
-            if name in ("", key):
+            if name in ("", key) or setting != before[key]:
                 self.screen.tell(f"{key} {setting}")
 
     def status(self, rest: str) -> None:
@@ -264,7 +265,11 @@ def resume(path: Path, engine: Engine, screen: Screen) -> ChatSession:
 
 
 def changed(options: GenerationOptions, name: str, text: str) -> GenerationOptions:
-    """Change one setting of how answers are sampled; raises ConfigError for one that does not exist or cannot have that value."""
+    """Change one setting of how answers are sampled; one that greedy answers would not heed makes them sampled.
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have that value.
+    """
     values = dataclasses.asdict(options)
     if name not in values:
         raise ConfigError(f"/set: there is no setting {name!r}; there are {', '.join(values)}")
@@ -275,7 +280,7 @@ def changed(options: GenerationOptions, name: str, text: str) -> GenerationOptio
         value = words[text.lower()] if text.lower() in words else json.loads(text.lower())
     except ValueError:
         value = text
-    return from_mapping(GenerationOptions, {**values, name: value}, "/set")
+    return from_mapping(GenerationOptions, {**values, name: value}, "/set").heeding([name])
 
 
 def _number(text: str, command: str, what: str) -> int:
