@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     tasks.add_argument("--task", metavar="NAME", help="a tagged task instead of a chat turn; -p is the question of audio_qa and music_qa")
     tasks.add_argument("--language", metavar="L", help="language that is spoken: en zh de es ko fr ja it, or one of the model's own")
     long_flag(tasks, "--text-language", metavar="L", help="language of the answer")
-    tasks.add_argument("--timestamps", action=argparse.BooleanOptionalAction, default=False, help="ask for word times")
+    tasks.add_argument("--timestamps", action=argparse.BooleanOptionalAction, help="ask for word times (default: as the task says)")
     sampling = parser.add_argument_group("how answers are sampled; a checkpoint may have defaults of its own")
     add_flags(sampling, GenerationOptions)  # type: ignore[arg-type]  # a group takes flags as a parser does
     add_output_flags(parser)
@@ -132,7 +132,7 @@ def read_flags(argv: Sequence[str] | None) -> Request:
     args = parser.parse_args(argv)
     if args.audio.count("-") + (args.prompt == "-") > 1:
         parser.error("stdin can be read once: give one - for -a or -p")
-    if args.task is None and (args.language or args.text_language or args.timestamps):
+    if args.task is None and (args.language or args.text_language or args.timestamps is not None):
         parser.error("--language, --text-language and --timestamps belong to --task NAME")
     if args.task is not None and not args.audio:
         parser.error(f"--task {args.task} needs a recording: add -a FILE")
@@ -160,7 +160,10 @@ def read_question() -> str:
 def task_prefix(args: argparse.Namespace) -> TagPrefix:
     """Build the tag sentence that the flags ask for; typed text is only ever the question in it."""
     spoken, written = args.language, args.text_language
-    return prefix_for(args.task, language=spoken, text_language=written, timestamps=args.timestamps, question=args.prompt)
+    prefix = prefix_for(args.task, language=spoken, text_language=written, timestamps=bool(args.timestamps), question=args.prompt)
+    if prefix.timestamps and args.timestamps is False:
+        raise TagError(f"{args.task}: word times are what it is about, found --no-timestamps; leave it out, or take --task asr")
+    return prefix
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,6 +221,7 @@ def run(request: Request, screen: Screen) -> int:
     if request.one_shot:
         for clip in clips:
             dialogue.attach(clip)
+        dialogue.warn_of_unheard(request.args.prompt or "")
         return STOPPED if dialogue.ask(request.args.prompt or "").stop == "cancelled" else 0
     return chat(dialogue, screen)
 

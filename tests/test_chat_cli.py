@@ -226,7 +226,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(
         (["--task", "s2tt", "-a", "x.wav", "--language", "en"], "into which language"),
         (["--task", "speaker_verification", "-a", "x.wav"], "compares two"),
         (["--task", "asr", "-a", "x.wav", "--save", "f"], "belong to a chat"),
+        (["--task", "srwt_en", "-a", "x.wav", "--no-timestamps"], "word times are what it is about"),
         (["--language", "en"], "belong to --task"),
+        (["--no-timestamps"], "belong to --task"),
         (["--long-audio", "cut"], "invalid choice"),
         (["--aud", "x.wav"], "unrecognized"),
     ],
@@ -238,6 +240,17 @@ def test_wrong_usage_is_exit_code_2(flags: list[str], reason: str, capsys: pytes
     err = capsys.readouterr().err
     assert reason in err
     assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_an_audio_file_that_a_question_only_names_is_warned_of(
+    voice: Voice, wav: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard, named = wav("heard.wav"), wav("named.wav")
+    voice.says("A dog.", "A dog.")
+    assert chat_cli.main(["-q", "-a", str(heard), "-p", f"Is {heard} like {named}?"]) == 0
+    assert capsys.readouterr().err == f"warning: {named} is an audio file and is not heard; -a {named} attaches it\n"
+    assert chat_cli.main(["-q", "-a", str(heard), "-p", "Is it like missing.wav?"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_flags_that_sample_are_heeded_by_a_greedy_checkpoint(

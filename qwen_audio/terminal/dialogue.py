@@ -99,6 +99,13 @@ class Dialogue:
         else:
             self.ask(text)
 
+    def warn_of_unheard(self, text: str) -> None:
+        """Tell of audio files that a question names and nobody attached: the model would answer as if it had heard them."""
+        there = {audio.source for audio in self.session.audios}
+        for path in audio_paths(text)[0]:
+            if path not in there:
+                self.screen.warn(f"{path} is an audio file and is not heard; -a {path} attaches it")
+
     # Commands ---------------------------------------------------------------------------------------------------------
 
     def is_command(self, line: str) -> bool:
