@@ -191,7 +191,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "config"
     built = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()}
     try:
         return kind(**built)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

@@ -114,6 +114,11 @@ def test_a_setting_that_does_not_fit_is_refused_when_it_is_made(make: Callable[[
         make()
 
 
+def test_a_value_out_of_range_is_named_with_its_file_and_section() -> None:
+    with pytest.raises(ConfigError, match=r"^config\.json: model\.encoder: heads is 0: expected a number above 0$"):
+        from_mapping(ModelConfig, {"encoder": {"heads": 0}}, "config.json: model")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         GenerationOptions().top_p = 1.0  # type: ignore[misc]
