@@ -139,7 +139,7 @@ def measure(
     scores, answers = measure_dev(engine, train_rows, dev_rows, read)
     baselines = dev_baselines(train_rows, dev_rows, read)
     if folds:
-        more, beside, said = measure_folds(folds, fold_of, [*train_rows, *dev_rows], read)
+        more, beside, said = measure_folds(folds, fold_of, train_rows, dev_rows, read)
         scores, baselines, answers = more + scores, beside | baselines, said + answers
     return {
         "model": engine.name,
@@ -193,12 +193,16 @@ def _said(name: str, records: Sequence[Record], replies: Sequence[str]) -> list[
 
 
 def measure_folds(
-    folds: Sequence[Path], fold_of: Callable[[Path], Engine], rows: Sequence[dict[str, Any]], read: ReadClip
+    folds: Sequence[Path],
+    fold_of: Callable[[Path], Engine],
+    train_rows: Sequence[dict[str, Any]],
+    dev_rows: Sequence[dict[str, Any]],
+    read: ReadClip,
 ) -> tuple[list[Score], dict[tuple[str, str], Score], list[dict[str, str]]]:
     """Score what each run left out: digits of a speaker, sounds of a fold, all runs together."""
     wanted = {"en_fsdd": ("asr", "digits, speaker left out", WORDS), "env_esc10": ("sound_event", "ESC-10, folds 1 to 4 in turn", EXACT)}
-    records = [record for row in rows if row["set"] in wanted for record in tagged_records(row)]
-    records = [record for record in records if record.family == wanted[record.dataset][0]]
+    learned, records = ([r for row in rows if row["set"] in wanted for r in tagged_records(row)] for rows in (train_rows, dev_rows))
+    learned, records = ([r for r in part if r.family == wanted[r.dataset][0]] for part in (learned, learned + records))
     parts: defaultdict[str, tuple[list[Record], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
     for folder in folds:
         entries = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hold_out"]
@@ -211,7 +215,7 @@ def measure_folds(
             part = parts[dataset]
             part[0].extend(test)
             part[1].extend(predict(engine, test, read))
-            part[2].extend(_regress([record for record in mine if not held_out(record, entries)], test, read))
+            part[2].extend(_regress([r for r in learned if r.dataset == dataset and not held_out(r, entries)], test, read))
     scores, beside, said = [], {}, []
     for dataset, (test, replies, guesses) in parts.items():
         _, name, metric = wanted[dataset]

@@ -19,6 +19,7 @@ from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.load import load_checkpoint
 from qwen_audio.model.checkpoints.ours import save
 from qwen_audio.model.joint import QwenAudio
+from qwen_audio.tokenizer import Tokenizer
 
 STATE_FILE = "run.json"
 OPTIMISER_FILE = "optimiser.safetensors"
@@ -43,8 +44,7 @@ def write(
     optimisers: Sequence[Optimizer],
     state: Mapping[str, Any],
     *,
-    ranks: Path | str,
-    custom_tags: Mapping[str, int],
+    tokenizer: Tokenizer,
     keep: int,
 ) -> Path:
     """Write the checkpoint of one step beside the others and delete the oldest past `keep`.
@@ -56,8 +56,8 @@ def write(
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    save(model, draft, custom_tags=custom_tags)
-    shutil.copyfile(ranks, draft / "ranks.tiktoken")
+    save(model, draft, custom_tags=tokenizer.custom.to_mapping(), ranks_sha256=tokenizer.ranks_sha256)
+    tokenizer.write_tiktoken(draft / "ranks.tiktoken")
     save_file({name: value.contiguous() for name, value in heads.state_dict().items()}, draft / HEADS_FILE)
     save_file(_optimiser_tensors(optimisers), draft / OPTIMISER_FILE)
     (draft / STATE_FILE).write_text(json.dumps(dict(state), indent=1), encoding="utf-8")

@@ -214,8 +214,7 @@ def checkpoint(run: Run) -> None:
         run.heads,
         run.optimisers,
         state,
-        ranks=run.config.ranks,
-        custom_tags=run.tokenizer.custom.to_mapping(),
+        tokenizer=run.tokenizer,
         keep=run.config.save_total_limit,
     )
     log.info("saved %s", folder)
@@ -238,6 +237,7 @@ def release(output_dir: Path | str, output: Path | str) -> str:
         output,
         generation=GenerationOptions(greedy=True, max_new_tokens=256),
         custom_tags=tokenizer.custom.to_mapping(),
+        ranks_sha256=tokenizer.ranks_sha256,
         dtype=torch.bfloat16,
     )
     tokenizer.write_tiktoken(Path(output) / "ranks.tiktoken")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -60,8 +61,17 @@ def read_tiktoken(path: Path) -> dict[bytes, int]:
 
 def write_tiktoken(ranks: Mapping[bytes, int], path: Path) -> None:
     """Write ranks as `base64 rank` lines, by rank."""
-    lines = [f"{base64.b64encode(token).decode('ascii')} {rank}\n" for token, rank in sorted(ranks.items(), key=lambda item: item[1])]
-    path.write_text("".join(lines), encoding="ascii", newline="\n")
+    path.write_bytes(tiktoken_bytes(ranks))
+
+
+def tiktoken_bytes(ranks: Mapping[bytes, int]) -> bytes:
+    """Lay ranks out as `base64 rank` lines, by rank."""
+    return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in sorted(ranks.items(), key=lambda item: item[1]))
+
+
+def ranks_sha256(ranks: Mapping[bytes, int]) -> str:
+    """Name ranks by their content: sha256 of their lines."""
+    return hashlib.sha256(tiktoken_bytes(ranks)).hexdigest()
 
 
 def read_transformers(path: Path) -> tuple[dict[bytes, int], dict[str, int]]:

@@ -19,6 +19,7 @@ from qwen_audio.ranks import (
     added_token,
     check_ranks,
     check_special,
+    ranks_sha256,
     read_tiktoken,
     read_transformers,
     write_tiktoken,
@@ -137,15 +138,27 @@ class Tokenizer:
         The custom tags are those under "custom_tags" in its config.json.
 
         Raises:
-            CheckpointError: there is none of them, or the one there cannot be read.
+            CheckpointError: there is none of them, the one there cannot be read, or its config.json names other ranks.
         """
         folder = Path(directory)
         for name in RANK_FILES:
             if (folder / name).is_file():
-                return cls.from_tiktoken(folder / name, custom=_custom_tags(folder / "config.json"))
+                custom, digest = _said_of_tokenizer(folder / "config.json")
+                found = cls.from_tiktoken(folder / name, custom=custom)
+                if digest not in (None, found.ranks_sha256):
+                    raise CheckpointError(
+                        f"{folder / name}: the weights were trained with other ranks (sha256 {digest} in config.json, here "
+                        f"{found.ranks_sha256}): take both from one checkpoint"
+                    )
+                return found
         if (folder / TOKENIZER_FILE).is_file():
             return cls.from_transformers(folder / TOKENIZER_FILE)
         raise CheckpointError(f"{folder}: no tokenizer there; expected {', '.join(RANK_FILES)} or {TOKENIZER_FILE}")
+
+    @property
+    def ranks_sha256(self) -> str:
+        """Name the text ranks by their content: sha256 of the file that write_tiktoken writes."""
+        return ranks_sha256(self._ranks)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -303,12 +316,13 @@ def _is_released(special: Mapping[str, int], n_ranks: int) -> bool:
     return all(special.get(token) == n_ranks + OFFSETS[token] for token in CONTENT_TOKENS)
 
 
-def _custom_tags(path: Path) -> CustomTags | None:
-    """Read the custom tags from a checkpoint's config.json; None where it has no such key or does not exist."""
+def _said_of_tokenizer(path: Path) -> tuple[CustomTags | None, str | None]:
+    """Read the custom tags and the digest of the ranks from a checkpoint's config.json; None for what it does not say."""
     if not path.is_file():
-        return None
+        return None, None
     try:
-        slots = json.loads(path.read_bytes()).get("custom_tags")
-        return None if slots is None else CustomTags.from_mapping(slots)
+        values = json.loads(path.read_bytes())
+        slots, digest = values.get("custom_tags"), values.get("ranks_sha256")
+        return None if slots is None else CustomTags.from_mapping(slots), digest
     except (ValueError, AttributeError, TagError) as error:
         raise CheckpointError(f"{path}: custom_tags cannot be read ({error})") from error

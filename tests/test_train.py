@@ -20,7 +20,7 @@ from finetune.config import TrainConfig, train_config
 from finetune.train import learning_rate, prepare, release, step, train
 from qwen_audio.config import DecoderConfig, EncoderConfig
 from qwen_audio.engine import load
-from qwen_audio.errors import ConfigError, DataError
+from qwen_audio.errors import CheckpointError, ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.vocabulary import TagError
 
@@ -87,6 +87,18 @@ def test_a_released_run_loads_and_answers_with_its_custom_tags(tree: Path) -> No
     assert engine.task(str(tree / "digits/audio/7.wav"), "asr").heard_s == (0.5,)
     stored = load_file(tree / "mini" / "model.safetensors")
     assert {value.dtype for value in stored.values()} == {torch.bfloat16}
+
+
+def test_weights_are_refused_with_ranks_that_they_were_not_trained_with(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    release(tree / "run", tree / "mini")
+    ranks = tree / "mini" / "ranks.tiktoken"
+    lines = ranks.read_text(encoding="ascii").splitlines()
+    first, second = lines[65].split()[0], lines[66].split()[0]
+    lines[65], lines[66] = f"{second} 65", f"{first} 66"  # as many ranks, two letters exchanged
+    ranks.write_text("\n".join(lines) + "\n", encoding="ascii")
+    with pytest.raises(CheckpointError, match="trained with other ranks"):
+        load(str(tree / "mini"))
 
 
 def test_releasing_or_starting_from_nothing_is_refused(tree: Path) -> None:

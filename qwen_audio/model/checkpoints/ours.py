@@ -1,7 +1,8 @@
 """Save a model in the project's own layout, and read that layout's config.json.
 
 A directory of ours holds config.json, model.safetensors (or shards with an index) and ranks.tiktoken, which the
-tokenizer writes. config.json: {"format": "qwen_audio", "version": 1, "model": {..}, "generation": {..}, "custom_tags": {..}}.
+tokenizer writes. config.json: {"format": "qwen_audio", "version": 1, "model": {..}, "generation": {..}, "custom_tags": {..},
+"ranks_sha256": ".."}.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from qwen_audio.model.joint import QwenAudio
 
 FORMAT = "qwen_audio"
 VERSION = 1
+KEYS = ("format", "version", "model", "generation", "custom_tags", "ranks_sha256")
 
 
 def save(
@@ -28,6 +30,7 @@ def save(
     *,
     generation: GenerationOptions | None = None,
     custom_tags: Mapping[str, int] | None = None,
+    ranks_sha256: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Save weights and settings; the files appear together or not at all.
@@ -36,13 +39,15 @@ def save(
         directory: made where it does not exist; files of an earlier save are replaced, others left alone.
         generation: how replies are sampled by default; None stores the class's defaults.
         custom_tags: a user's own tags and their slots, as tag_schema's CustomTags.to_mapping gives them.
+        ranks_sha256: names the text ranks that the weights belong to, so that no other tokenizer is loaded with them.
         dtype: the numbers to store, such as torch.bfloat16; None stores the model's own.
     """
     directory = Path(directory)
     state = model.state_dict()
     with Staged(directory) as staged:
         names = write_weights(staged, shapes_of(model), state.__getitem__, dtype or model.dtype)
-        staged.json("config.json", config_values(model.config, generation or GenerationOptions(), custom_tags or {}))
+        values = config_values(model.config, generation or GenerationOptions(), custom_tags or {})
+        staged.json("config.json", values | ({"ranks_sha256": ranks_sha256} if ranks_sha256 else {}))
     remove_stale_weights(directory, names)
 
 
@@ -65,9 +70,9 @@ def read_config(values: Mapping[str, Any], where: str) -> tuple[ModelConfig, Gen
     """
     if values.get("version") != VERSION:
         raise CheckpointError(f"{where}: version is {values.get('version')!r}, this program reads {VERSION}; update one or save again")
-    surplus = sorted(set(values) - {"format", "version", "model", "generation", "custom_tags"})
+    surplus = sorted(set(values) - set(KEYS))
     if surplus:
-        raise CheckpointError(f"{where}: unknown key {', '.join(surplus)}; known: format, version, model, generation, custom_tags")
+        raise CheckpointError(f"{where}: unknown key {', '.join(surplus)}; known: {', '.join(KEYS)}")
     try:
         model = from_mapping(ModelConfig, values.get("model", {}), f"{where}: model")
         return model, from_mapping(GenerationOptions, values.get("generation", {}), f"{where}: generation")
