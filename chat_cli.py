@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import logging
 import os
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_audio.command import STOPPED, common_flags, long_flag
 from qwen_audio.config import CommandParser, GenerationOptions, LoadOptions, LongAudio, add_flags, from_flags, sampling_from_flags
 from qwen_audio.errors import USER_ERRORS, ConfigError
 from tag_schema.prefix import TagPrefix
@@ -33,7 +33,6 @@ EXAMPLES = """examples:
   python chat_cli.py -a long.wav#t=12.5,20 --task asr          a tagged task about a piece of a file
   cat x.m4a | python chat_cli.py -a - -p "Transcribe" --json
 exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C"""
-STOPPED = 130  # exit code after Ctrl-C
 PAIR_TASK = "speaker_verification"  # the one task that hears two recordings at once
 
 
@@ -79,23 +78,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     long_flag(shown, "--extract-clips", type=Path, metavar="DIR", help="write every <|s|>..<|e|> stretch of an answer as a WAV file")
     shown.add_argument("--save", type=Path, metavar="F.jsonl", help="keep the conversation in this file, after every answer")
     shown.add_argument("--resume", type=Path, metavar="F.jsonl", help="go on with a conversation that was kept")
-    shown.add_argument("-q", "--quiet", action="store_true", help="results, warnings and errors alone")
-    shown.add_argument("-v", "--verbose", action="store_true", help="say what each answer cost")
-    shown.add_argument("--debug", action="store_true", help="the whole log, and tracebacks")
-    shown.add_argument("--version", action="version", version=f"%(prog)s {version()}")
-
-
-def long_flag(parser: argparse._ActionsContainer, name: str, **options: object) -> None:
-    """Add a long option with its underscore spelling, which people type too."""
-    parser.add_argument(name, f"--{name[2:].replace('-', '_')}", **options)  # type: ignore[arg-type]
-
-
-def version() -> str:
-    """Return the version of the package that is installed."""
-    try:
-        return importlib.metadata.version("qwen-audio")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+    common_flags(parser)
 
 
 @dataclass(frozen=True, slots=True)
