@@ -6,7 +6,7 @@ import dataclasses
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -160,8 +160,8 @@ class BatchMaker:
         return build_prompt(record, self.tokenizer, heard.__getitem__), record
 
 
-def prefetch(make: Callable[[], Iterable[T]], depth: int = 4) -> Iterator[T]:
-    """Run an iterator in a thread, depth items ahead; its error is raised where its item would have come."""
+def prefetch(make: Callable[[], Iterable[T]], depth: int = 4) -> Generator[T, None, None]:
+    """Run an iterator in a thread, depth items ahead; its error is raised where its item would have come. Close it when done."""
     items: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 
@@ -183,7 +183,8 @@ def prefetch(make: Callable[[], Iterable[T]], depth: int = 4) -> Iterator[T]:
         except BaseException as error:
             put(None, error)
 
-    threading.Thread(target=work, daemon=True, name="prefetch").start()
+    worker = threading.Thread(target=work, daemon=True, name="prefetch")
+    worker.start()
     try:
         while True:
             item, error = items.get()
@@ -192,5 +193,6 @@ def prefetch(make: Callable[[], Iterable[T]], depth: int = 4) -> Iterator[T]:
             if error is not None:
                 raise error
             yield item  # type: ignore[misc]
-    finally:
+    finally:  # also where the caller stops early: a thread left running would be cut off inside a library at exit
         stopped.set()
+        worker.join()

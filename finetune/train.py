@@ -9,6 +9,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,14 @@ def train(config: TrainConfig, *, fresh: bool = False) -> str:
     (Path(config.output_dir) / "config.json").write_text(json.dumps(to_mapping(config), indent=1), encoding="utf-8")
     _describe(run)
     meter = Meter(Path(config.output_dir) / LOG_FILE, config.max_steps)
-    for made in prefetch(lambda: batches(run)):
-        if run.step >= config.max_steps:
-            break
-        losses = step(run, made)
-        meter.add(run.step, made, losses)
-        if run.step % config.logging_steps == 0 or run.step == config.max_steps:
-            meter.write(run.step, run.optimisers[0].param_groups[0]["lr"])
-        if run.step % config.save_steps == 0 or run.step == config.max_steps:
-            checkpoint(run)
+    with closing(prefetch(lambda: batches(run))) as made_ahead:
+        while run.step < config.max_steps:
+            made = next(made_ahead)
+            meter.add(made, step(run, made))
+            if run.step % config.logging_steps == 0 or run.step == config.max_steps:
+                meter.write(run.step, run.optimisers[0].param_groups[0]["lr"])
+            if run.step % config.save_steps == 0 or run.step == config.max_steps:
+                checkpoint(run)
     return f"{latest(config.output_dir)}: {run.step} steps"
 
 
@@ -253,7 +253,7 @@ class Meter:
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.steps, self.started = 0, time.monotonic()
 
-    def add(self, step_number: int, made: TrainingBatch, losses: Mapping[str, float]) -> None:
+    def add(self, made: TrainingBatch, losses: Mapping[str, float]) -> None:
         """Count one step."""
         self.steps += 1
         for name, value in losses.items():

@@ -1,7 +1,8 @@
 """A run on a tiny tree: what it learns, where it stops, how it goes on."""
 
 import json
-from itertools import pairwise
+import threading
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,13 @@ def test_an_error_in_the_loader_reaches_the_loop(tree: Path) -> None:
     with pytest.raises(DataError, match=r"m\.jsonl:3"):
         next(items)
     assert list(prefetch(lambda: iter(range(5)), depth=2)) == list(range(5))
+
+
+def test_a_loader_that_is_closed_early_leaves_no_thread_behind() -> None:
+    items = prefetch(count, depth=2)
+    assert [next(items), next(items)] == [0, 1]
+    items.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def test_a_step_that_is_not_finite_leaves_the_weights(tree: Path) -> None:
