@@ -65,6 +65,15 @@ def mask_mel(mel: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -
         mel[first : first + width] = fill
 
 
+def tilt_mel(mel: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Tilt one clip's log-mel (frames, bands), in place: as another microphone or room would have heard it.
+
+    Features are (log10(power) + 4) / 4, so that 10 dB are a quarter.
+    """
+    if config.tilt_db:
+        mel += np.linspace(-1, 1, mel.shape[1], dtype=mel.dtype) * mel.dtype.type(rng.uniform(-1, 1) * config.tilt_db / 40)
+
+
 def _crop(samples: np.ndarray, longest_s: float, rng: np.random.Generator) -> np.ndarray:
     """Cut 1 s to longest_s out, where there is something to hear: silence carries no label."""
     length = min(len(samples), int(rng.uniform(1.0, longest_s) * SAMPLE_RATE))

@@ -20,6 +20,7 @@ class AugmentConfig:
     crop_s: float = option(2.5, "a cut clip keeps 1 s to this many seconds")
     transpose: int = option(4, "notes move by up to so many semitones, and their label with them")
     shift_s: float = option(0.3, "silence of up to this length is put before and behind short clips without word times")
+    tilt_db: float = option(0.0, "the spectrum is tilted by up to so many dB from its middle to either end, as by another microphone")
     freq_masks: int = option(2, "SpecAugment: masked bands a clip")
     freq_width: int = option(12, "SpecAugment: widest masked band, in mel bins")
     time_masks: int = option(2, "SpecAugment: masked stretches a clip")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.augment import augment_clip, mask_mel
+from data.augment import augment_clip, mask_mel, tilt_mel
 from data.augment_config import AugmentConfig
 from data.examples import ReadClip, build_prompt
 from data.manifest import AudioRef, Record
@@ -142,6 +142,7 @@ class BatchMaker:
         if self.augment is not None and len(batch.frames):
             rng = np.random.default_rng([self.seed, draws[0][0], 1])
             for mel in batch.mels.split(batch.frames.tolist()):
+                tilt_mel(mel.numpy(), self.augment, rng)
                 mask_mel(mel.numpy(), self.augment, rng)
         return TrainingBatch(batch, [record for _, record in built], state)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.augment import augment_clip, is_croppable, mask_mel
+from data.augment import augment_clip, is_croppable, mask_mel, tilt_mel
 from data.augment_config import AugmentConfig
 from data.manifest import AudioRef, Record, Turn
 from qwen_audio.audio import AudioClip
@@ -73,6 +73,16 @@ def test_masks_cover_no_more_than_they_may() -> None:
         mask_mel(mel, config, np.random.default_rng(seed))
         changed = mel != before
         assert changed.all(0).sum() <= 24 and changed.all(1).sum() <= 20
+
+
+def test_a_tilt_moves_the_ends_by_its_decibels_and_the_middle_not_at_all() -> None:
+    moved = []
+    for seed in range(20):
+        mel = np.zeros((3, 81), np.float32)
+        tilt_mel(mel, AugmentConfig(tilt_db=8.0), np.random.default_rng(seed))
+        assert mel[0, 40] == 0 and np.allclose(mel[:, 0], -mel[:, 80])
+        moved.append(abs(float(mel[0, 80])) * 40)  # features are a quarter of log10 of the power
+    assert 6 < max(moved) <= 8
 
 
 def test_negative_strengths_are_refused() -> None:
