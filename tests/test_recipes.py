@@ -8,7 +8,7 @@ import pytest
 from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree  # type: ignore[import-not-found]
 
 from data.groups import group, held_out, prepared_records, split_rows, weigh
-from data.recipes.conversations import TEXT_ONLY, chat_records, note_name, pair_records
+from data.recipes.conversations import TEXT_ONLY, chat_records, note_name, pair_records, with_article
 from data.recipes.prepared import prepared_sets, spoken_form, tagged_records
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import TASKS
@@ -46,6 +46,10 @@ def test_spoken_form_keeps_words_and_inner_apostrophes() -> None:
 
 def test_note_names_are_scientific_pitch() -> None:
     assert [note_name(midi) for midi in (21, 60, 61, 69)] == ["A0", "C4", "C#4", "A4"]
+
+
+def test_articles_follow_the_sound_of_a_noun() -> None:
+    assert [with_article(noun) for noun in ("oboe", "cello", "one", "eight", "rain")] == ["an oboe", "a cello", "a one", "an eight", "rain"]
 
 
 def test_chat_asks_what_the_labels_can_answer() -> None:

@@ -45,7 +45,7 @@ def with_article(noun: str) -> str:
     """Return noun behind "a" or "an"; plurals and mass nouns of the label sets stay bare."""
     if noun in {"rain", "sea waves", "castanets", "clash cymbals", "sleigh bells", "crickets", "Chinese hand cymbals", "tom-toms", "wind"}:
         return noun
-    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"
+    return f"an {noun}" if noun[0].lower() in "aeiou" and noun != "one" else f"a {noun}"
 
 
 def hear_answer(row: Row) -> str | None:
