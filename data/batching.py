@@ -23,6 +23,7 @@ from data.mixture import Mixture
 from qwen_audio.audio import AudioClip
 from qwen_audio.config import ModelConfig
 from qwen_audio.model.features import log_mel
+from qwen_audio.model.joint import NOT_LEARNED
 from qwen_audio.prompt import Prompt
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.answers import Note, write_note
@@ -30,7 +31,6 @@ from tag_schema.answers import Note, write_note
 T = TypeVar("T")
 State = tuple[int, int]  # (chunk, batches of it that were given out)
 Draws = list[tuple[int, Record]]
-NOT_LEARNED = -100
 CHUNK = 1024  # draws that are sorted by length at a time
 TEXT_S = 1.2  # a row's text weighs about as much as this many seconds of audio
 

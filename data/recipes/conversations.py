@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.manifest import AudioRef, Record, Turn
-from data.recipes.prepared import WINDOW_S, meta_of
+from data.recipes.prepared import meta_of
+from qwen_audio.audio import WINDOW_S
 from tag_schema.tasks import language_name
 
 Row = Mapping[str, Any]

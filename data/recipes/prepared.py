@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.manifest import AudioRef, Record
+from qwen_audio.audio import WINDOW_S
 from qwen_audio.errors import DataError
 from tag_schema.answers import Entity, Note, write_entities, write_note
 from tag_schema.prefix import TagPrefix
@@ -24,7 +25,6 @@ from tag_schema.timestamps import Word, words_to_srwt
 Row = Mapping[str, Any]
 # No formal licence for weights that are shipped: read only when it is named.
 UNLICENSED_SETS = ("he_yesno",)
-WINDOW_S = 30.0
 
 
 def prepared_sets(data_root: Path | str) -> list[str]:
