@@ -14,6 +14,7 @@ from tag_schema.prefix import TagPrefix
 from tag_schema.vocabulary import TagError
 
 Role = Literal["system", "user", "assistant"]
+MAY_BE_EMPTY = ("entity", "slot_filling")  # families in which "there is none" is answered by nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Record:
             raise DataError(f"record {self.id}: give either a prefix or messages, and not both")
         if self.prefix is not None and not self.audio:
             raise DataError(f"record {self.id}: a tagged task needs audio")
-        if not self.target:
+        if not self.target and self.family not in MAY_BE_EMPTY:
             raise DataError(f"record {self.id}: the target is empty")
         if self.messages and self.messages[-1].role != "user":
             raise DataError(f"record {self.id}: the last message is the {self.messages[-1].role}'s, expected the user's")
@@ -109,7 +110,7 @@ def from_json(row: Mapping[str, Any], where: str) -> Record:
         return Record(
             id=str(row["id"]),
             audio=audio,
-            target=row["target"],
+            target=row.get("target", "") if row.get("family") in MAY_BE_EMPTY else row["target"],
             family=row.get("family"),
             prefix=prefix,
             messages=tuple(_turn(turn, audio) for turn in row.get("messages", ())),
