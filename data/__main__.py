@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _construct(args: argparse.Namespace) -> str:
-    from data.recipes.constructed import construct  # audio rooms load once the flags are known good
+    from data.recipes.mini_extras import construct  # audio rooms load once the flags are known good
 
     return f"{construct(args.output, args.count, args.seed)} rows in {args.output}/constructed"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from data.__main__ import main
-from data.recipes import constructed
-from data.recipes.constructed import SET, alarm_clock, construct, plucked_note, rain, source_keys, ticking_clock
+from data.recipes import mini_extras
+from data.recipes.mini_extras import SET, alarm_clock, construct, plucked_note, rain, source_keys, ticking_clock
 from data.recipes.conversations import DIGITS
 from data.recipes.prepared import prepared_rows, source_key, tagged_records
 from qwen_audio.audio import read_audio
@@ -19,7 +19,7 @@ RATE = 16_000
 @pytest.fixture
 def voice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a tone in the synthesiser's place: the tests need no system package."""
-    monkeypatch.setattr(constructed, "speak", lambda voice, speed, pitch, text: 0.3 * np.sin(np.arange(6000) * 0.1))
+    monkeypatch.setattr(mini_extras, "speak", lambda voice, speed, pitch, text: 0.3 * np.sin(np.arange(6000) * 0.1))
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
 
@@ -73,7 +73,7 @@ def test_an_alarm_beeps_at_one_pitch() -> None:
 
 
 def test_every_digit_is_said_sooner_or_later(voice: None) -> None:
-    said = {constructed.digit(np.random.default_rng(seed))[1]["text"] for seed in range(200)}
+    said = {mini_extras.digit(np.random.default_rng(seed))[1]["text"] for seed in range(200)}
     assert said == set(DIGITS)
 
 

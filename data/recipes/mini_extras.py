@@ -1,6 +1,7 @@
-"""Construct a prepared set with exact labels: synthesised digits, plucked notes, ticks, beeps and rain; same seed, same bytes.
+"""Construct the set that the bundled model was trained with: synthesised digits, notes, ticks, beeps and rain; same seed, same bytes.
 
-The examples of this project are of this kind. Speech needs espeak-ng, which is looked for and not required elsewhere.
+Its name and its keys stand in the lists of rows that the model saw; sets of all tasks are made in data.recipes.constructed.
+Speech needs espeak-ng, which is looked for and not required elsewhere.
 """
 
 from __future__ import annotations
