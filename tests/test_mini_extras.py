@@ -7,8 +7,8 @@ import pytest
 
 from data.__main__ import main
 from data.recipes import mini_extras
-from data.recipes.mini_extras import SET, alarm_clock, construct, plucked_note, rain, source_keys, ticking_clock
 from data.recipes.conversations import DIGITS
+from data.recipes.mini_extras import SET, alarm_clock, construct, plucked_note, rain, source_keys, ticking_clock
 from data.recipes.prepared import prepared_rows, source_key, tagged_records
 from qwen_audio.audio import read_audio
 from qwen_audio.errors import DataError
