@@ -19,7 +19,7 @@ from data.recipes.prepared import spoken_form, tagged_records
 from eval.baseline import predict as regress
 from eval.report import Score, markdown_table
 from eval.runner import predict
-from eval.statistics import bootstrap_interval, ratio
+from eval.statistics import interval, ratio
 from qwen_audio.engine import Engine, load
 from qwen_audio.errors import DataError
 from tag_schema.answers import read_note
@@ -122,7 +122,8 @@ def score(benchmark: str, metric: Metric, records: Sequence[Record], answers: Se
     if len(set(clusters)) < 5:  # too few voices to resample: the interval is over recordings, and says nothing of new voices
         clusters = [record.id for record in records]
     value = float(ratio(sums.sum(0, keepdims=True))[0])
-    return Score(benchmark, metric.name, value, len(records), bootstrap_interval(sums, clusters, ratio), metric.signature)
+    bounds = interval(sums, ratio, clusters, limits=(0.0, np.inf))
+    return Score(benchmark, metric.name, value, len(records), (bounds.low, bounds.high), metric.signature)
 
 
 def measure(

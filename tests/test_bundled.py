@@ -10,7 +10,6 @@ from data.manifest import AudioRef, Record
 from eval.baseline import log_mel_statistics, predict
 from eval.bundled import CHARACTERS, EXACT, NEAR, PITCH, TIMES, WORDS, measure, merge_captions, metrics_of, score
 from eval.report import Score, markdown_table
-from eval.statistics import bootstrap_interval, ratio
 from qwen_audio.engine import Engine
 from tag_schema.tasks import prefix_for
 
@@ -18,22 +17,6 @@ from tag_schema.tasks import prefix_for
 def record(family: str, target: str, language: str = "en", **meta: str) -> Record:
     prefix = prefix_for(family, language=language)
     return Record(f"{family}{target}", (AudioRef("a.wav", 0.0, 1.0),), target, family, prefix, meta=meta)
-
-
-def test_an_interval_of_a_share_agrees_with_the_normal_approximation() -> None:
-    rng = np.random.default_rng(1)
-    right = (rng.random(2000) < 0.3).astype(float)
-    low, high = bootstrap_interval(np.stack([right, np.ones(2000)], 1), [str(n) for n in range(2000)], ratio)
-    half = 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 2000)
-    assert low == pytest.approx(right.mean() - half, abs=0.004)
-    assert high == pytest.approx(right.mean() + half, abs=0.004)
-
-
-def test_an_interval_over_few_speakers_is_wider_than_one_over_their_records() -> None:
-    sums = np.stack([np.repeat([1.0, 0.0, 1.0, 1.0, 0.0], 40), np.ones(200)], 1)
-    speakers = [str(n // 40) for n in range(200)]
-    wide, narrow = bootstrap_interval(sums, speakers, ratio), bootstrap_interval(sums, [str(n) for n in range(200)], ratio)
-    assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
 
 
 def test_word_and_character_errors_follow_the_language() -> None:

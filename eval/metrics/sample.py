@@ -55,6 +55,7 @@ class Measured:
         statistic: (R, K) sums over R sets of samples -> (R,) values in the metric's unit; nan where nothing was there.
         parsed: (N,) bool, False where an answer is there and cannot be read.
         each: (N,) the metric of each sample alone, for the list of the worst; nan where it has none.
+        limits: the lowest and highest value that the metric can have.
         chance: what an answer without hearing gets, where that is known.
         ceiling: what the references themselves allow, where that is below the best.
         details: further figures by name, printed beneath (insertions, coverage, brevity penalty).
@@ -64,6 +65,7 @@ class Measured:
     statistic: Callable[[np.ndarray], np.ndarray]
     parsed: np.ndarray
     each: np.ndarray
+    limits: tuple[float, float] = (0.0, np.inf)
     chance: float | None = None
     ceiling: float | None = None
     details: Mapping[str, float] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Metric(Protocol):
 
     @property
     def unit(self) -> Literal["%", "ms", ""]:
-        """ "%" for shares, which `statistic` gives in [0, 1] or beyond and tables multiply by 100; "ms"; "" for plain numbers."""
+        """How a value reads: "%" for shares (1.0 is 100 %), "ms", "" for plain numbers."""
         ...
 
     @property
