@@ -22,7 +22,9 @@ from qwen_audio.errors import AudioEmptyError, AudioFormatError, AudioLimitError
 SHARDS = (".tar", ".parquet")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 TEXTS = ("json", "txt", "text", "cls")  # endings of a sample's members that are its words
-SOUNDS = frozenset("wav flac mp3 ogg opus oga m4a mp4 aac aif aiff au caf webm mka wma ac3 3gp amr".split())
+SOUNDS = frozenset(
+    ["wav", "flac", "mp3", "ogg", "opus", "oga", "m4a", "mp4", "aac", "aif", "aiff", "au", "caf", "webm", "mka", "wma", "ac3", "3gp", "amr"]
+)
 AUDIO_KEYS = ("audio", "audios", "sound", "sounds")
 CONVERSATION_KEYS = ("messages", "conversations", "query", "instruction")
 
