@@ -6,15 +6,17 @@ One class for Qwen-7B (NTK staircase and log-n scaling past seq_length) and Qwen
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from qwen_audio.config import DecoderConfig
 from qwen_audio.errors import PromptError
-from qwen_audio.model.attention import attend
+from qwen_audio.model.attention import attend, attend_within
 
 
 class Decoder(nn.Module):
@@ -23,6 +25,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False  # True: blocks are computed again in the backward pass instead of kept
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(DecoderBlock(config, layer) for layer in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
@@ -41,6 +44,7 @@ class Decoder(nn.Module):
         segment: Tensor | None = None,
         positions: Tensor | None = None,
         alpha_length: int | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """Read embeddings (B, T, width) and return states (B, T, width) after the final norm.
 
@@ -52,6 +56,8 @@ class Decoder(nn.Module):
                 earlier positions only. Without a cache only.
             positions: (B, T) int64, from 0 within each sample; needed where a row holds several segments.
             alpha_length: the length that chooses the NTK step, in place of each row's own. At an empty cache or none.
+            lengths: positions of each of several samples laid end to end in one row (B = 1), in place of segment: the same states
+                without a mask. For samples of at most seq_length positions outside train mode.
 
         NTK step and log-n scaling are off in train mode. The step is chosen from a row's (a segment's) real length and,
         with a cache, stays what it was when the cache was empty. Positions count from a row's first real column.
@@ -64,10 +70,15 @@ class Decoder(nn.Module):
             if cache.length == 0:
                 cache.begin(starts, self._row_alphas(batch, n_new, starts, alpha_length))
             plan = self._plan_cached(cache, n_new, hidden.device)
+        elif lengths is not None:
+            plan = self._plan_packed(hidden, lengths)
         else:
             plan = self._plan(hidden, starts, segment, positions, alpha_length)
         for block in self.blocks:
-            hidden = block(hidden, plan, cache)
+            if self.checkpointing and self.training:
+                hidden = checkpoint(block, hidden, plan, cache, use_reentrant=False)
+            else:
+                hidden = block(hidden, plan, cache)
         if cache is not None:
             cache.length += n_new
         return self.norm(hidden)
@@ -92,6 +103,14 @@ class Decoder(nn.Module):
         if cache.padded or not (whole or n_new == 1):
             mask = left_padded_mask(columns[0], end, cache.start if cache.padded else None)
         return self._finish_plan(rows, cache.frequencies[:, None], mask, causal=whole and n_new > 1, end=end)
+
+    def _plan_packed(self, hidden: Tensor, lengths: Sequence[int]) -> AttentionPlan:
+        """Lay out samples laid end to end: positions begin anew with each."""
+        assert hidden.shape[:2] == (1, sum(lengths)), f"samples of {sum(lengths)} positions in all do not fill a row of {hidden.shape[1]}"
+        assert self.training or max(lengths) <= self.config.seq_length, "samples past seq_length are scaled apart: use segment"
+        positions = torch.cat([torch.arange(length) for length in lengths])[None].to(hidden.device)
+        plan = self._finish_plan(positions, self.frequencies(torch.ones(1, 1), hidden.device), None, causal=True, end=0)
+        return replace(plan, lengths=tuple(lengths))
 
     def _plan(
         self, hidden: Tensor, starts: Tensor | None, segment: Tensor | None, positions: Tensor | None, alpha_length: int | None
@@ -154,6 +173,7 @@ class AttentionPlan:
     logn: Tensor | None  # (B or 1, T, 1, 1) fp32
     mask: Tensor | None  # (B or 1, 1, T, S) bool, True where a key is seen
     causal: bool
+    lengths: tuple[int, ...] | None = None  # samples laid end to end, each of which hears itself alone
 
 
 class KVCache:
@@ -260,6 +280,8 @@ class DecoderAttention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), mixed[:, :, self.heads + self.kv_heads :].transpose(1, 2)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
+        if plan.lengths is not None:
+            return self.out(attend_within(q, k, v, plan.lengths, causal=True))
         return self.out(attend(q, k, v, mask=plan.mask, causal=plan.causal))
 
 

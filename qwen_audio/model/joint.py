@@ -38,9 +38,15 @@ class QwenAudio(nn.Module):
         self.encoder = Encoder(config.encoder, width, config.family)
         self.decoder = Decoder(config.decoder)
         self.audio_bounds = nn.Embedding(2, width) if config.learned_bounds else None
+        self.packed = False
         self.apply(_initialise)
         for blocks in (self.encoder.blocks, self.decoder.blocks):
             _soften(blocks)
+
+    def pack(self, packed: bool = True) -> QwenAudio:
+        """Choose how batches are computed: packed, nothing is spent on padding; padded is the reference that it equals."""
+        self.packed = self.encoder.packed = packed
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +73,7 @@ class QwenAudio(nn.Module):
         """
         if not len(frames):
             return []
-        return self.bound(*self.encoder.project(*self.encoder.states(mels.to(self.device), frames)))
+        return self.bound(*self.encoder.vectors(mels.to(self.device), frames))
 
     def bound(self, vectors: Tensor, counts: Tensor) -> list[Tensor]:
         """Split what the encoder projected, (sum of n, D) and n (A,), into clips and lay the learned bounds around each."""
@@ -121,7 +127,13 @@ class QwenAudio(nn.Module):
             labels: (B, T) int64, the id itself where it is learned and -100 elsewhere. The state before a position
                 predicts its label; a label at a segment's first position has no state before it and is not learned.
             audio: the clips' vectors, where the caller has run the encoder already (an auxiliary loss, say).
+
+        A packed model (`pack`) reads the same batch and gives the same loss; its hidden states are (1, N, D), the N real positions of
+        the batch row by row.
         """
+        lengths = None
+        if self.packed and segment is not None:
+            token_ids, places, segment, labels, lengths = lay_end_to_end(token_ids, places, segment, labels)
         if audio is None:
             audio = [] if mels is None or frames is None else self.encode_audio(mels, frames)
         if len(audio):
@@ -129,7 +141,10 @@ class QwenAudio(nn.Module):
             hidden = self.embed(token_ids, audio, places)
         else:
             hidden = self.decoder.embedding(token_ids)
-        hidden = self.decoder(hidden, segment=segment, positions=positions)
+        if lengths is not None:
+            hidden = self.decoder(hidden, lengths=lengths)
+        else:
+            hidden = self.decoder(hidden, segment=segment, positions=positions)
         if labels is None:
             return JointOutput(None, hidden, 0)
         loss, n_learned = self.loss(hidden, labels, segment)
@@ -145,6 +160,27 @@ class QwenAudio(nn.Module):
             return hidden.sum() * 0.0, 0
         logits = self.decoder.logits(hidden[:, :-1][learned])
         return functional.cross_entropy(logits.float(), targets), len(targets)
+
+
+def lay_end_to_end(
+    token_ids: Tensor, places: Tensor | None, segment: Tensor, labels: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, list[int]]:
+    """Turn a batch into one row of its real positions.
+
+    Args:
+        token_ids, segment, labels: (B, T); places: (A, 3), as in QwenAudio.forward.
+    Returns:
+        ids (1, N), places (A, 3) in that row, segment (1, N), another number for every sample, labels (1, N), and the samples' lengths.
+    """
+    real = segment > 0
+    rows = torch.arange(len(segment), device=segment.device)[:, None]
+    names = (rows * (int(segment.max()) + 1) + segment)[real]
+    lengths = names.unique_consecutive(return_counts=True)[1].tolist()
+    if places is not None:
+        spots = (real.flatten().cumsum(0) - 1).cpu()
+        first = spots[places[:, 0].cpu() * segment.shape[1] + places[:, 1].cpu()]
+        places = torch.stack([torch.zeros_like(first), first, places[:, 2].cpu()], dim=1)
+    return token_ids[real][None], places, names[None], None if labels is None else labels[real][None], lengths
 
 
 def _initialise(module: nn.Module) -> None:

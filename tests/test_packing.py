@@ -1,0 +1,135 @@
+"""A packed model computes nothing for padding and gives what the padded one gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from qwen_audio.config import DecoderConfig, EncoderConfig, ModelConfig
+from qwen_audio.model.attention import attend, attend_within
+from qwen_audio.model.decoder import segment_mask
+from qwen_audio.model.joint import NOT_LEARNED, QwenAudio
+
+SIZES = (100, 38, 64, 2, 52)  # frames of 10 ms; 38 / 2 states are an odd number, 2 frames give no vector
+
+
+def tiny(family: str = "qwen-audio") -> QwenAudio:
+    torch.manual_seed(3)
+    decoder = DecoderConfig(vocab_size=60, width=16, layers=2, heads=4, kv_heads=2, head_size=4, mlp_width=24, seq_length=64)
+    encoder = EncoderConfig(n_mels=8, n_ctx=60, width=16, heads=2, layers=2, mlp_width=32)
+    config = ModelConfig(family=family, encoder=encoder, decoder=decoder, audio_start_id=50, audio_pad_id=51, audio_end_id=52)
+    model = QwenAudio(config)
+    for parameter in model.parameters():  # biases and norms that are not trivial: what leaks from neighbours would show
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.train()
+
+
+def batch(model: QwenAudio) -> dict[str, Tensor]:
+    """Lay six samples into three rows, some of them two to a row, padding behind."""
+    inset = 2
+    mels = torch.randn(sum(SIZES[i] for i in (0, 1, 2, 4)), 8)
+    frames = torch.tensor([SIZES[i] for i in (0, 1, 2, 4)])
+    counts = [int(f) // 4 + inset for f in frames]
+    rows = [[(5 + counts[0], 0), (7, None)], [(4 + counts[1], 1), (6 + counts[2], 2), (3, None)], [(2 + counts[3], 3)]]
+    width = max(sum(length for length, _ in row) for row in rows) + 2
+    ids, segment, positions = (torch.zeros(3, width, dtype=torch.int64) for _ in range(3))
+    labels = torch.full((3, width), NOT_LEARNED)
+    places = []
+    for number, row in enumerate(rows):
+        at = 0
+        for name, (length, clip) in enumerate(row, 1):
+            part = slice(at, at + length)
+            ids[number, part] = torch.randint(1, 40, (length,))
+            segment[number, part] = name
+            positions[number, part] = torch.arange(length)
+            labels[number, at : at + length][-3:] = ids[number, part][-3:]
+            labels[number, at] = 7  # at a sample's first position: nothing before it may predict it
+            if clip is not None:
+                places.append((number, at + 1, counts[clip]))
+                ids[number, at + 1 : at + 1 + counts[clip]] = 51
+            at += length
+    return {
+        "token_ids": ids, "mels": mels, "frames": frames, "places": torch.tensor(places), "segment": segment,
+        "positions": positions, "labels": labels,
+    }  # fmt: skip
+
+
+def gradients(model: QwenAudio, given: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], int]:
+    model.zero_grad()
+    output = model(**given)
+    output.loss.backward()
+    return output.loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, output.n_learned
+
+
+def test_packed_and_padded_have_the_same_loss_and_gradients() -> None:
+    model = tiny()
+    given = batch(model)
+    loss, wanted, learned = gradients(model, given)
+    packed_loss, found, packed_learned = gradients(model.pack(), given)
+    assert learned == packed_learned > 10
+    assert packed_loss.item() == pytest.approx(loss.item(), abs=1e-6)
+    assert wanted.keys() == found.keys()
+    for name, gradient in wanted.items():
+        assert torch.allclose(found[name], gradient, atol=1e-5, rtol=1e-4), name
+
+
+def test_a_packed_sample_is_what_it_is_alone() -> None:
+    model = tiny().pack()
+    given = batch(model)
+    together = model(**{**given, "labels": None}).hidden[0]
+    row = given["segment"][0] == 2  # the second sample of the first row, text alone
+    alone = model(given["token_ids"][:1, row[: given["token_ids"].shape[1]]], segment=torch.ones(1, 7, dtype=torch.int64)).hidden[0]
+    begin = int((given["segment"][0] == 1).sum())
+    assert torch.allclose(together[begin : begin + 7], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["qwen-audio", "qwen2-audio"])
+def test_packed_clips_are_what_they_are_alone(family: str) -> None:
+    model = tiny(family)
+    odd = family == "qwen2-audio"
+    frames = torch.tensor([size + odd for size in SIZES if size > 2])
+    mels = torch.randn(int(frames.sum()), 8)
+    alone = [model.encoder(mel, frames[i : i + 1])[0] for i, mel in enumerate(mels.split(frames.tolist()))]
+    model.pack()
+    for one, other in zip(alone, model.encoder(mels, frames), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    states, lengths = model.encoder.states(mels, frames)
+    assert states.shape[:2] == (len(frames), int(lengths.max()))
+
+
+def test_a_neighbour_changes_nothing_in_a_packed_batch() -> None:
+    model = tiny().pack()
+    frames = torch.tensor([40, 24])
+    mels = torch.randn(64, 8)
+    louder = mels.clone()
+    louder[40:] *= 100
+    assert torch.equal(model.encoder(mels, frames)[0], model.encoder(louder, frames)[0])
+
+
+def test_attention_within_samples_is_masked_attention() -> None:
+    lengths = [5, 1, 7]
+    q, k, v = torch.randn(1, 4, 13, 8), torch.randn(1, 2, 13, 8), torch.randn(1, 2, 13, 8)
+    segment = torch.repeat_interleave(torch.arange(1, 4), torch.tensor(lengths))[None]
+    assert torch.allclose(attend_within(q, k, v, lengths, causal=True), attend(q, k, v, mask=segment_mask(segment)), atol=1e-6)
+    whole = (segment[:, :, None] == segment[:, None, :])[:, None]
+    assert torch.allclose(attend_within(q, k, v, lengths, causal=False), attend(q, k, v, mask=whole), atol=1e-6)
+
+
+def test_blocks_computed_again_give_the_same_gradients() -> None:
+    model = tiny().pack()
+    given = batch(model)
+    _, wanted, _ = gradients(model, given)
+    model.encoder.checkpointing = model.decoder.checkpointing = True
+    _, found, _ = gradients(model, given)
+    assert all(torch.allclose(found[name], gradient, atol=1e-7) for name, gradient in wanted.items())
+
+
+def test_a_batch_of_text_alone_packs_too() -> None:
+    model = tiny()
+    ids = torch.randint(1, 40, (2, 9))
+    segment = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    positions = torch.arange(9).expand(2, 9) * (segment > 0)
+    given = {"token_ids": ids, "segment": segment, "positions": positions, "labels": torch.where(segment > 0, ids, NOT_LEARNED)}
+    loss = gradients(model, given)[0]
+    assert gradients(model.pack(), given)[0].item() == pytest.approx(loss.item(), abs=1e-6)
