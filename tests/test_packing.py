@@ -31,11 +31,15 @@ def batch(model: QwenAudio) -> dict[str, Tensor]:
     mels = torch.randn(sum(SIZES[i] for i in (0, 1, 2, 4)), 8)
     frames = torch.tensor([SIZES[i] for i in (0, 1, 2, 4)])
     counts = [int(f) // 4 + inset for f in frames]
-    rows = [[(5 + counts[0], 0), (7, None)], [(4 + counts[1], 1), (6 + counts[2], 2), (3, None)], [(2 + counts[3], 3)]]
+    rows: list[list[tuple[int, int | None]]] = [
+        [(5 + counts[0], 0), (7, None)],
+        [(4 + counts[1], 1), (6 + counts[2], 2), (3, None)],
+        [(2 + counts[3], 3)],
+    ]
     width = max(sum(length for length, _ in row) for row in rows) + 2
     ids, segment, positions = (torch.zeros(3, width, dtype=torch.int64) for _ in range(3))
     labels = torch.full((3, width), NOT_LEARNED)
-    places = []
+    places: list[tuple[int, int, int]] = []
     for number, row in enumerate(rows):
         at = 0
         for name, (length, clip) in enumerate(row, 1):
