@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from data.archives import source_of
 from data.manifest import AudioRef, Record
-from qwen_audio.audio import AudioClip, read_audio
-from qwen_audio.errors import DataError, QwenAudioError
+from qwen_audio.audio import SAMPLE_RATE, AudioClip, read_audio
+from qwen_audio.decoding import CUT_OFF_S
+from qwen_audio.errors import AudioFormatError, DataError, QwenAudioError
 from qwen_audio.prompt import Message, Prompt, render_chat, render_task
 from qwen_audio.tokenizer import Tokenizer
 
 ReadClip = Callable[[AudioRef], AudioClip]
+FOREVER_S = 1e9  # seconds: no file is longer
 
 
 def clip_reader(data_root: Path | str) -> ReadClip:
-    """Return a function that reads what an AudioRef means, relative paths below data_root."""
+    """Return a function that reads what an AudioRef means, relative paths below data_root, of a long file the stretch alone.
+
+    It raises an AudioError where the file cannot be read, or ends a quarter of a second or more before the stretch does.
+    """
     root = Path(data_root)
 
     def read(ref: AudioRef) -> AudioClip:
-        clip = read_audio(root / ref.path)
+        path = root / ref.path
+        source, name = source_of(path), str(path)
         if not ref.start_s and ref.duration_s is None:
-            return clip
-        end_s = clip.duration_s if ref.duration_s is None else min(clip.duration_s, ref.start_s + ref.duration_s)
-        return clip.cut(ref.start_s, end_s)
+            return read_audio(source, name=name)
+        end_s = math.inf if ref.duration_s is None else ref.start_s + ref.duration_s
+        if isinstance(source, bytes):
+            clip = read_audio(source, name=name)
+            clip = clip.cut(ref.start_s, min(end_s, clip.duration_s))
+        else:
+            clip = read_audio(f"{source}#t={ref.start_s:.6f},{min(end_s, FOREVER_S):.6f}", name=name)
+        if ref.duration_s is not None and clip.duration_s < ref.duration_s - CUT_OFF_S:
+            raise AudioFormatError(f"{path}: ends at {clip.start_s + clip.duration_s:.2f} s, the row's stretch at {end_s:.2f} s")
+        over = ref.duration_s is not None and len(clip.samples) > round(ref.duration_s * SAMPLE_RATE)  # by what resampling rounds up
+        return clip.cut(0.0, ref.duration_s) if over and ref.duration_s is not None else clip
 
     return read
 
@@ -46,7 +62,8 @@ def build_prompt(record: Record, tokenizer: Tokenizer, read: ReadClip, *, with_t
             clips = tuple(read(ref) for ref in record.audio)
             return render_task(clips, record.prefix, tokenizer, target=record.target if with_target else None)
         messages = [
-            Message(turn.role, tuple(part if isinstance(part, str) else read(part) for part in turn.parts)) for turn in record.messages
+            Message(turn.role, tuple(part if isinstance(part, str) else read(part) for part in turn.parts), learned=turn.learned)
+            for turn in record.messages
         ]
         if with_target:
             messages.append(Message("assistant", (record.target,)))

@@ -19,10 +19,12 @@ LOST: Mapping[str, str] = MappingProxyType(
         "unknown_tag": "a tag, task or language that the vocabulary does not have",
         "no_answer": "there is no answer to learn",
         "empty_text": "the text is empty",
+        "bad_answer": "the answer has not the form of its task",
         "audio_count": "the places for audio in the text are not as many as the clips",
         "no_file": "there is no such audio file",
         "corrupt": "the audio cannot be decoded",
         "empty_audio": "the clip has no samples or lasts less than 30 ms",
+        "past_end": "the stretch of audio goes past the end of its file",
         "too_long": "the clip is longer than the encoder hears (--long-audio windows cuts it)",
         "past_window": "the rendered row has more tokens than the model's window",
         "evaluation_split": "the row belongs to a split for evaluation, which nothing may be trained on",
@@ -57,7 +59,8 @@ class Entry:
 
     def __str__(self) -> str:
         meaning = LOST.get(self.reason) or CHANGED[self.reason]
-        return f"{self.where}: {self.id}: {'lost' if self.lost else 'changed'} ({self.reason}): {self.detail or meaning}"
+        name = "" if self.id == self.where else f"{self.id}: "
+        return f"{self.where}: {name}{'lost' if self.lost else 'changed'} ({self.reason}): {self.detail or meaning}"
 
 
 class Ledger:

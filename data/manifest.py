@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,13 +26,29 @@ class AudioRef:
     start_s: float = 0.0
     duration_s: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path:
+            raise DataError(f"the path of a clip is {self.path!r}: expected text")
+        for name, seconds, least in (("start_s", self.start_s, 0.0), ("duration_s", self.duration_s or 1.0, 1e-6)):
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < math.inf:
+                raise DataError(f"{self.path}: {name} is {seconds!r}: expected seconds from {least:g} on")
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a conversation on disk: text and audio references in the order they are said."""
+    """One message of a conversation on disk: text and audio references in the order they are said.
+
+    learned: whether training learns it, where it is the assistant's.
+    """
 
     role: Role
     parts: tuple[str | AudioRef, ...]
+    learned: bool = True
+
+    @property
+    def refs(self) -> tuple[AudioRef, ...]:
+        """The audio among the parts, in order."""
+        return tuple(part for part in self.parts if isinstance(part, AudioRef))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +56,9 @@ class Record:
     """One example: what is heard and asked, and what should be answered.
 
     Exactly one of prefix (a tagged task over audio) and messages (a conversation that ends with the user) is given;
-    audio lists every clip in the order it is heard, () for pure text. meta carries speaker, gender, source, licence,
-    split: what clusters and subgroups are made of.
+    audio lists every clip in the order it is heard, () for pure text. The target is the assistant's last turn; the earlier
+    ones are learned too unless they say otherwise. meta carries speaker, gender, source, licence, split: what clusters and
+    subgroups are made of.
     """
 
     id: str
@@ -76,9 +94,11 @@ class Record:
         if self.prefix is not None:
             row["prefix"] = _drop_empty({name: getattr(self.prefix, name) for name in self.prefix.__slots__})
         if self.messages:
+            assert self.audio == tuple(ref for turn in self.messages for ref in turn.refs), f"{self.id}: audio is not that of the messages"
             numbers = iter(range(len(self.audio)))
             row["messages"] = [
                 {"role": turn.role, "parts": [part if isinstance(part, str) else {"audio": next(numbers)} for part in turn.parts]}
+                | ({} if turn.learned else {"learned": False})
                 for turn in self.messages
             ]
         row |= {"target": self.target, "family": self.family, "references": list(self.references)}
@@ -87,7 +107,7 @@ class Record:
 
 
 def _drop_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value is not False}
+    return {name: value for name, value in values.items() if value not in (None, False)}  # 0.0 too, where a stretch starts
 
 
 def from_json(row: Mapping[str, Any], where: str) -> Record:
@@ -107,13 +127,14 @@ def from_json(row: Mapping[str, Any], where: str) -> Record:
     try:
         audio = tuple(AudioRef(**ref) for ref in row.get("audio", ()))
         prefix = TagPrefix(**{"audio_language": None, **row["prefix"]}) if row.get("prefix") else None
+        messages = tuple(_turn(turn, audio) for turn in row.get("messages", ()))
         return Record(
             id=str(row["id"]),
-            audio=audio,
+            audio=_as_heard(audio, messages) if messages else audio,
             target=row.get("target", "") if row.get("family") in MAY_BE_EMPTY else row["target"],
             family=row.get("family"),
             prefix=prefix,
-            messages=tuple(_turn(turn, audio) for turn in row.get("messages", ())),
+            messages=messages,
             references=tuple(row.get("references", ())),
             choices=tuple(row.get("choices", ())),
             meta=dict(row.get("meta", {})),
@@ -128,7 +149,19 @@ def from_json(row: Mapping[str, Any], where: str) -> Record:
 def _turn(row: Mapping[str, Any], audio: tuple[AudioRef, ...]) -> Turn:
     if row["role"] not in get_args(Role):
         raise DataError(f"role is {row['role']!r}: expected one of {', '.join(get_args(Role))}")
-    return Turn(row["role"], tuple(part if isinstance(part, str) else audio[part["audio"]] for part in row["parts"]))
+    learned = row.get("learned", True)
+    if not isinstance(learned, bool):
+        raise DataError(f"learned is {learned!r}: expected true or false")
+    return Turn(row["role"], tuple(part if isinstance(part, str) else audio[part["audio"]] for part in row["parts"]), learned)
+
+
+def _as_heard(audio: tuple[AudioRef, ...], messages: tuple[Turn, ...]) -> tuple[AudioRef, ...]:
+    """List the clips in the order in which the messages hold them: one may be heard twice, none never."""
+    heard = tuple(ref for turn in messages for ref in turn.refs)
+    for number, ref in enumerate(audio):
+        if ref not in heard:
+            raise DataError(f"clip {number} ({ref.path}) stands in no message")
+    return heard
 
 
 def read_manifest(path: Path | str) -> Iterator[Record]:

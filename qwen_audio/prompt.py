@@ -36,11 +36,13 @@ class Message:
         parts: text and clips in order; texts are joined as they are.
         audio_numbers: the N of `Audio N:` of each clip; the same N again means a further span of one recording. None lets
             number_audio choose.
+        learned: False keeps an assistant's turn from being learned in training; of no account elsewhere.
     """
 
     role: Role
     parts: tuple[str | AudioClip, ...]
     audio_numbers: tuple[int, ...] | None = None
+    learned: bool = True
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):
@@ -122,13 +124,13 @@ def render_chat(messages: Sequence[Message], tokenizer: Tokenizer, *, numbering:
         messages: in order; without a system message in front, the default one is put there, and an empty one is written too.
         numbering: "conversation" counts clips over the whole conversation (and keeps numbers given already), "turn" begins
             with `Audio 1:` in each message as the released code does.
-        learn: mark the assistant's texts and their ends as learned.
+        learn: mark the assistant's texts and their ends as learned, but for the messages that are not to be.
     Raises:
         PromptError: there is no message, or nothing to learn; AudioError: a clip has a length that the encoder cannot hear.
     """
     if not messages:
         raise PromptError("the conversation is empty: expected at least one message")
-    if learn and all(message.role != "assistant" for message in messages):
+    if learn and not any(message.role == "assistant" and message.learned for message in messages):
         raise PromptError("nothing to learn: expected an assistant's message with the answer")
     if messages[0].role != "system":
         messages = [Message("system", (DEFAULT_SYSTEM,)), *messages]
@@ -139,7 +141,7 @@ def render_chat(messages: Sequence[Message], tokenizer: Tokenizer, *, numbering:
             draft.add(tokenizer.encode_text("\n"))
         _open_turn(message.role, draft)
         if message.role == "assistant":
-            draft.add([*tokenizer.encode_answer(message.text), tokenizer.im_end], learn=learn)
+            draft.add([*tokenizer.encode_answer(message.text), tokenizer.im_end], learn=learn and message.learned)
         else:
             _add_content(message, draft)
             draft.add([tokenizer.im_end])
