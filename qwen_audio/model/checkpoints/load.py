@@ -69,6 +69,16 @@ def load_checkpoint(directory: str | Path, *, device: torch.device | str = "cpu"
     return LoadedCheckpoint(model.eval(), about.config, about.generation, about.layout)
 
 
+def read_settings(directory: str | Path) -> ModelConfig:
+    """Read a checkpoint's settings alone: config.json and the headers of its weights.
+
+    Raises:
+        CheckpointError: no such layout, or settings that cannot be honoured.
+    """
+    directory = Path(directory)
+    return _describe(read_json(directory / "config.json"), directory, WeightFiles(directory).shapes).config
+
+
 def empty_model(config: ModelConfig) -> QwenAudio:
     """Build a model on the meta device: names and shapes, no memory."""
     with torch.device("meta"):
