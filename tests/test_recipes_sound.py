@@ -1,6 +1,7 @@
 """Recipes of sound events, with and without times, on trees in the real layouts."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -108,20 +109,69 @@ def test_audioset_accounts_for_classes_that_the_ontology_lacks(tmp_path: Path) -
     assert [entry.reason for entry in entries("audioset", tmp_path, "eval")] == ["bad_row"]
 
 
+def write_parquet(file: Path, rows: list[dict[str, Any]]) -> Path:
+    file.parent.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    return file
+
+
 def test_audiosets_parquet_copy_gives_the_names_as_they_stand(tmp_path: Path) -> None:
     sound = clip(tmp_path / "a.flac").read_bytes()
-    rows = {
-        "video_id": ["--PJHxphWEs", "--ZhevVpy1s"],
-        "audio": [{"bytes": sound, "path": "a.flac"}] * 2,
-        "labels": [["/m/09x0r", "/t/dd00088"], ["/m/012xff"]],
-        "human_labels": [["Speech", "Gush"], ["Toothbrush"]],
-    }
-    file = tmp_path / "data" / "bal_train" / "00.parquet"
-    file.parent.mkdir(parents=True)
-    pyarrow.parquet.write_table(pyarrow.table(rows), file)
+    rows = [
+        {"video_id": video, "audio": {"bytes": sound, "path": "a.flac"}, "labels": ids, "human_labels": names}
+        for video, ids, names in (
+            ("--PJHxphWEs", ["/m/09x0r", "/t/dd00088"], ["Speech", "Gush"]),
+            ("--ZhevVpy1s", ["/m/012xff"], ["Toothbrush"]),
+        )
+    ]
+    file = write_parquet(tmp_path / "data" / "bal_train" / "00.parquet", rows)
     records = walked("audioset", tmp_path, "balanced_train", parquet=True)
     assert [record.target for record in records] == ["Speech; Gush", "Toothbrush"]
     assert records[1].audio[0].path == f"{file}/1"
+
+
+def test_a_parquet_copy_that_holds_all_folds_gives_each_split_its_own(tmp_path: Path) -> None:
+    sound = {"bytes": clip(tmp_path / "a.wav").read_bytes(), "path": "a.wav"}
+    rows = [
+        {
+            "filename": "1-100032-A-0.wav",
+            "fold": 1,
+            "target": 0,
+            "category": "dog",
+            "esc10": True,
+            "src_file": 100032,
+            "take": "A",
+            "audio": sound,
+        },
+        {
+            "filename": "5-9032-A-14.wav",
+            "fold": 5,
+            "target": 14,
+            "category": "chirping_birds",
+            "esc10": False,
+            "src_file": 9032,
+            "take": "A",
+            "audio": sound,
+        },
+    ]
+    write_parquet(tmp_path / "esc" / "data" / "train-00000-of-00002.parquet", rows)
+    urban = [
+        {"audio": sound, "slice_file_name": f"7-0-0-{fold}.wav", "fsID": 7, "salience": 1, "fold": fold, "class": "gun_shot"}
+        for fold in (6, 8)
+    ]
+    write_parquet(tmp_path / "urban" / "data" / "train-00000-of-00016.parquet", urban)
+    found = {
+        (name, split): [record.target for record in walked(name, tmp_path / folder, split, parquet=True)]
+        for name, folder in (("esc50", "esc"), ("esc10", "esc"), ("urbansound8k", "urban"))
+        for split in ("train", "dev", "test")
+    }
+    assert {key: targets for key, targets in found.items() if targets} == {
+        ("esc50", "train"): ["dog"],
+        ("esc50", "test"): ["chirping birds"],
+        ("esc10", "train"): ["dog bark"],
+        ("urbansound8k", "train"): ["gun shot"],
+        ("urbansound8k", "dev"): ["gun shot"],
+    }
 
 
 def test_a_clip_of_a_video_is_told_from_another_of_the_same(tmp_path: Path) -> None:

@@ -39,17 +39,27 @@ def sound_event(
     return tagged(source, audio, "sound_event", write_labels(labels), where=where, meta=meta, instruction=instruction)
 
 
-def _esc_rows(root: Path, split: Split) -> Iterator[tuple[str, dict[str, str]]]:
-    for where, row in read_table(root / "meta" / "esc50.csv"):
-        if int(row["fold"]) in ESC_FOLDS[split.name]:
-            yield where, row
+def read_esc50_row(row: Mapping[str, Any], audio: Path | str, split: Split, where: str) -> Iterator[Record | Entry]:
+    """Read a row of ESC-50, of its table or of the hub's copy: one of 50 categories."""
+    if int(row["fold"]) in ESC_FOLDS[split.name]:
+        yield sound_event(Path(row["filename"]).stem, audio, [words(row["category"])], where, _esc_meta(row))
+
+
+def read_esc10_row(row: Mapping[str, Any], audio: Path | str, split: Split, where: str) -> Iterator[Record | Entry]:
+    """Read a row of ESC-50 as one of ESC-10, with the names that clips and classes have there."""
+    if int(row["fold"]) in ESC_FOLDS[split.name] and str(row["esc10"]).lower() == "true":
+        name = Path(row["filename"]).stem.rpartition("-")[0]  # without the number of the class
+        yield sound_event(name, audio, [ESC10_NAMES[row["category"]]], where, _esc_meta(row))
+
+
+def _esc_meta(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"fold": row["fold"], "freesound": row.get("src_file")}
 
 
 def walk_esc50(root: Path, split: Split) -> Iterator[Record | Entry]:
-    """Walk ESC-50 by its table: one of 50 categories a clip, five folds."""
-    for where, row in _esc_rows(root, split):
-        meta = {"fold": row["fold"], "freesound": row.get("src_file")}
-        yield sound_event(Path(row["filename"]).stem, root / "audio" / row["filename"], [words(row["category"])], where, meta)
+    """Walk ESC-50 by its table; five folds."""
+    for where, row in read_table(root / "meta" / "esc50.csv"):
+        yield from read_esc50_row(row, root / "audio" / row["filename"], split, where)
 
 
 def walk_esc10(root: Path, split: Split) -> Iterator[Record | Entry]:
@@ -58,11 +68,8 @@ def walk_esc10(root: Path, split: Split) -> Iterator[Record | Entry]:
     Both give the names of the first one, in lower case and without "person".
     """
     if (root / "meta" / "esc50.csv").is_file():
-        for where, row in _esc_rows(root, split):
-            if row["esc10"].lower() == "true":
-                meta = {"fold": row["fold"], "freesound": row.get("src_file")}
-                name = Path(row["filename"]).stem.rpartition("-")[0]  # without the class: as the first tree names it
-                yield sound_event(name, root / "audio" / row["filename"], [ESC10_NAMES[row["category"]]], where, meta)
+        for where, row in read_table(root / "meta" / "esc50.csv"):
+            yield from read_esc10_row(row, root / "audio" / row["filename"], split, where)
         return
     folders = sorted(needed(root, "folder").glob("[0-9][0-9][0-9] - */"))
     for folder in folders or [needed(root / "001 - Dog bark", "folder")]:
@@ -73,13 +80,17 @@ def walk_esc10(root: Path, split: Split) -> Iterator[Record | Entry]:
                 yield sound_event(path.stem, path, [label], str(path), {"fold": fold, "freesound": freesound})
 
 
+def read_urbansound8k_row(row: Mapping[str, Any], audio: Path | str, split: Split, where: str) -> Iterator[Record | Entry]:
+    """Read a row of UrbanSound8K, of its table or of the hub's copy."""
+    if int(row["fold"]) in URBAN_FOLDS[split.name]:
+        meta = {"fold": row["fold"], "freesound": row["fsID"], "salience": row["salience"]}
+        yield sound_event(Path(row["slice_file_name"]).stem, audio, [words(row["class"])], where, meta)
+
+
 def walk_urbansound8k(root: Path, split: Split) -> Iterator[Record | Entry]:
     """Walk UrbanSound8K by its table; ten folds, slices of one recording stay in one of them."""
     for where, row in read_table(root / "metadata" / "UrbanSound8K.csv"):
-        if int(row["fold"]) in URBAN_FOLDS[split.name]:
-            name, fold = row["slice_file_name"], row["fold"]
-            meta = {"fold": fold, "freesound": row["fsID"], "salience": row["salience"]}
-            yield sound_event(Path(name).stem, root / "audio" / f"fold{fold}" / name, [words(row["class"])], where, meta)
+        yield from read_urbansound8k_row(row, root / "audio" / f"fold{row['fold']}" / row["slice_file_name"], split, where)
 
 
 def walk_fsd50k(root: Path, split: Split) -> Iterator[Record | Entry]:
@@ -128,6 +139,7 @@ def read_audioset_row(row: Mapping[str, Any], audio: str, split: Split, where: s
     yield sound_event(row["video_id"], audio, row["human_labels"], where, {"youtube": row["video_id"]}, ONTOLOGY)
 
 
+_ALL_FOLDS = dict.fromkeys(("train", "dev", "test"), "data/train-*.parquet")  # read_row keeps those of its split
 _ESC_NOTES = (
     "The folds are meant for cross-validation and there is no official test: here folds 1 to 3 train, 4 is dev, 5 is test. Clips are cut "
     "from Freesound recordings, which FSD50K, WavCaps, Clotho and UrbanSound8K draw on too: meta has the recording's number as `freesound`."
@@ -151,6 +163,7 @@ RECIPES = (
         layout="meta/esc50.csv\naudio/{fold}-{freesound id}-{take}-{target}.wav",
         verified="README of the corpus, section Repository content",
         walk=walk_esc50,
+        parquet=Parquet("ashraq/esc50", _ALL_FOLDS, read_esc50_row, "dataset_infos.json and file list of the copy"),
         notes=_ESC_NOTES,
     ),
     Recipe(
@@ -169,6 +182,7 @@ RECIPES = (
         layout="{number} - {Class}/{fold}-{freesound id}-{take}.ogg\nor the tree of ESC-50, whose table marks these rows (esc10)",
         verified="README of ESC-50 (column esc10); paths of the first tree at commit 553c8f1743 of the corpus",
         walk=walk_esc10,
+        parquet=Parquet("ashraq/esc50", _ALL_FOLDS, read_esc10_row, "dataset_infos.json and file list of the copy"),
         notes=_ESC_NOTES + " All of it is part of ESC-50, fold by fold.",
     ),
     Recipe(
@@ -187,6 +201,7 @@ RECIPES = (
         layout="metadata/UrbanSound8K.csv\naudio/fold{1..10}/{freesound id}-{class}-{occurrence}-{slice}.wav",
         verified="loader of soundata (soundata/datasets/urbansound8k.py) and the corpus' page",
         walk=walk_urbansound8k,
+        parquet=Parquet("danavery/urbansound8K", _ALL_FOLDS, read_urbansound8k_row, "card of the copy"),
         notes="The folds are for cross-validation; here 1 to 6 train, 7 and 8 are dev, 9 and 10 test, as in URBAN-SED, which is mixed of "
         "these clips: training on the one does not leak into the other. Clips are of Freesound: meta has `freesound`, see esc50.",
     ),
