@@ -74,7 +74,8 @@ def _paired(benchmark: str, first: Sequence[Sample], second: Sequence[Sample]) -
         alone = sorted(ones.keys() ^ twos.keys())
         shown = ", ".join(alone[:SHOWN_IDS]) + (", .." if len(alone) > SHOWN_IDS else "")
         raise DataError(
-            f"{benchmark}: {len(alone)} ids stand in one run alone ({shown}): runs are compared on the same samples; run both again without --limit"
+            f"{benchmark}: {len(alone)} ids stand in one run alone ({shown}): only the same samples can be compared; "
+            "run both on all of them, without --limit"
         )
     order = sorted(ones)
     changed = [name for name in order if ones[name].references != twos[name].references]
