@@ -75,8 +75,7 @@ def read_table(
         quoted: whether quotation marks wrap values; False takes them as they stand.
     """
     with needed(path, "table").open(encoding="utf-8-sig", newline="") as lines:
-        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        table = csv.DictReader(lines, fieldnames=columns, delimiter=delimiter, quoting=quoting)
+        table = csv.DictReader(lines, columns, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
         for row in table:
             yield f"{path}:{table.line_num}", {key: value or "" for key, value in row.items() if isinstance(key, str)}
 
