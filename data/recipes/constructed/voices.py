@@ -116,10 +116,10 @@ _DIALECTS = (
     Dialect("en-gb-x-gbcwmd", "West Midlands English", "en", "en-gb-x-gbcwmd"),
     Dialect("en-029", "Caribbean English", "en", "en-029"),
     Dialect("en-us-nyc", "New York English", "en", "en-us-nyc"),
-    Dialect("cmn", "Mandarin", "zh", "cmn"),
+    Dialect("cmn", "Mandarin", "zh", "cmn-latn-pinyin"),
     Dialect("yue", "Cantonese", "zh", "yue"),
 )
-_VOICES: Mapping[str, str] = MappingProxyType({"en": "en-us", "zh": "cmn"} | {item.code: item.voice for item in _DIALECTS})
+_VOICES: Mapping[str, str] = MappingProxyType({"en": "en-us", "zh": "cmn-latn-pinyin"} | {item.code: item.voice for item in _DIALECTS})
 
 
 def dialects() -> Mapping[str, Dialect]:
@@ -307,7 +307,9 @@ def _syllable_starts(places: Sequence[tuple[str, int]], said: Utterance) -> list
 
 
 def _is_vowel(mark: Mark) -> bool:
-    return mark.phoneme is not None and any(letter in "aeiouyAEIOU@V" for letter in mark.phoneme) and mark.phoneme[0] != "("
+    if mark.phoneme is None or mark.phoneme[0] == "(":
+        return False
+    return any(letter in "aeiouyAEIOU@V" for letter in mark.phoneme) or mark.phoneme.lstrip("',") == "ng"  # 五 and 唔 have no other
 
 
 def _sound_ends(said: Utterance) -> int:
