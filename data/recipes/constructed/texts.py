@@ -6,6 +6,7 @@ are spelled out. Japanese has a reading in kana beside its text, since synthesis
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -124,14 +125,22 @@ class Sentence:
 
 def draw(rng: np.random.Generator, kind: Kind | None = None) -> Sentence:
     """Draw a sentence: a command, a statement, or either; different roles of one category get different words."""
-    among = [phrase for phrase in phrases() if kind in (None, phrase.kind)]
-    phrase = among[int(rng.integers(len(among)))]
+    among, shares = _weighed(kind)
+    phrase = among[int(rng.choice(len(among), p=shares))]
     chosen: dict[str, int] = {}
     for name in dict.fromkeys(category for _, category in phrase.places):
         roles = [role for role, category in phrase.places if category == name]
         picks = rng.choice(len(words()[name].entries), len(roles), replace=False)
         chosen |= {role: int(pick) for role, pick in zip(roles, picks, strict=True)}
     return Sentence(phrase, MappingProxyType(chosen))
+
+
+@cache
+def _weighed(kind: Kind | None) -> tuple[tuple[Phrase, ...], tuple[float, ...]]:
+    """Give phrases with the share of each: one that can say more is drawn more often, by the fourth root."""
+    among = tuple(phrase for phrase in phrases() if kind in (None, phrase.kind))
+    sizes = [math.prod(len(words()[category].entries) for _, category in phrase.places) ** 0.25 for phrase in among]
+    return among, tuple(size / sum(sizes) for size in sizes)
 
 
 def draw_word(rng: np.random.Generator, name: str) -> Mapping[str, Said]:
