@@ -52,10 +52,14 @@ def in_covost_split(marked: str, split: str) -> bool:
 
 def walk_covost2(root: Path, split: Split) -> Iterator[Record | Entry]:
     """Walk CoVoST 2: translations by the name of a clip, beside release 4 of Common Voice (LANGUAGE/clips, LANGUAGE/validated.tsv)."""
+    speakers: dict[str, str] = {}
+    known = None
     for table in _covost_tables(root):
         spoken, written = table.name.split(".")[1].split("_")
         folder = root / spoken if (root / spoken).is_dir() else table.parent
-        speakers = {row["path"]: row["client_id"][:24] for _, row in read_table(folder / "validated.tsv", "\t", quoted=False)}
+        if folder != known:  # tables of one source stand side by side
+            speakers = {row["path"]: row["client_id"][:24] for _, row in read_table(folder / "validated.tsv", "\t", quoted=False)}
+            known = folder
         for where, row in read_table(table, "\t", quoted=False):
             if not in_covost_split(row["split"], split.name):
                 continue
@@ -172,7 +176,7 @@ RECIPES: tuple[Recipe, ...] = (
         name="must_c",
         title="MuST-C: English TED talks with translations",
         source="https://ict.fbk.eu/must-c",
-        licence="CC BY-NC-ND 4.0",
+        licence="CC BY-NC-ND 4.0 (not verified)",
         hours=None,
         languages=("en",),
         tasks=("s2tt",),
@@ -187,7 +191,7 @@ RECIPES: tuple[Recipe, ...] = (
         name="mtedx",
         title="Multilingual TEDx: talks in eight languages, transcribed and in part translated",
         source="https://www.openslr.org/100",
-        licence="CC BY-NC-ND 4.0",
+        licence="CC BY-NC-ND 4.0 (not verified)",
         hours=None,
         languages=("ar", "de", "el", "es", "fr", "it", "pt", "ru"),
         tasks=("asr", "s2tt"),
@@ -202,7 +206,7 @@ RECIPES: tuple[Recipe, ...] = (
         name="fleurs_s2tt",
         title="FLEURS across languages: each reading with the same sentence in English, English in seven others",
         source="https://huggingface.co/datasets/google/fleurs",
-        licence="CC BY 4.0",
+        licence="CC BY 4.0 (not verified)",
         hours=None,
         languages=("ar", "de", "en", "es", "fr", "he", "it", "ja", "ko", "pt", "ru", "yue", "zh"),
         tasks=("s2tt",),
