@@ -33,7 +33,7 @@ from qwen_audio.errors import (
     DataError,
     PromptError,
 )
-from qwen_audio.prompt import Prompt
+from qwen_audio.prompt import FULL_WINDOW_S, Prompt
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.tasks import TASKS, family_of
 from tag_schema.timestamps import timestamp_seconds
@@ -151,12 +151,14 @@ def reason_of(error: AudioError) -> str:
 
 def _silence(ref: AudioRef) -> AudioClip:
     assert ref.duration_s is not None, ref.path
-    return AudioClip(_zeros(round(ref.duration_s * SAMPLE_RATE)), ref.path, ref.start_s)
+    n_samples = round(ref.duration_s * SAMPLE_RATE)
+    one_of_several = ref.start_s > 0 or ref.duration_s >= FULL_WINDOW_S  # windows of one source share their number
+    return _silent_clip(n_samples, ref.path if one_of_several else "<silence>", ref.start_s)
 
 
-@lru_cache(maxsize=64)
-def _zeros(n_samples: int) -> np.ndarray:
-    return np.zeros(n_samples, np.float32)
+@lru_cache(maxsize=4096)  # lengths repeat; the samples are one zero, seen n_samples times
+def _silent_clip(n_samples: int, source: str, start_s: float) -> AudioClip:
+    return AudioClip(np.broadcast_to(np.float32(0.0), n_samples), source, start_s)
 
 
 def _check_role(record: Record, options: AdmissionOptions) -> None:
@@ -174,10 +176,7 @@ def _with_lengths(record: Record, where: str, options: AdmissionOptions, root: P
     for ref in record.audio:
         if ref in heard:
             continue
-        try:
-            exact, info = _measured(ref, options, root)
-        except AudioError as error:
-            raise RowError(reason_of(error), str(error)) from error
+        exact, info = measured(ref, options, root)
         if info is not None:
             changes += _changes(record.id, ref, info, where)
         heard[ref] = _windows(record, exact, options)
@@ -186,22 +185,34 @@ def _with_lengths(record: Record, where: str, options: AdmissionOptions, root: P
     return _rebuilt(record, heard)
 
 
-def _measured(ref: AudioRef, options: AdmissionOptions, root: Path) -> tuple[AudioRef, AudioInfo | None]:
-    """Find a clip's length by its file, and what the file is; (the stated length, None) where that is trusted."""
+def measured(ref: AudioRef, options: AdmissionOptions, root: Path) -> tuple[AudioRef, AudioInfo | None]:
+    """Find a clip's length by its file, and what the file is; (the stated length, None) where that is trusted.
+
+    Raises:
+        RowError: the file cannot be read, the stretch lies outside it, or there is too little of it.
+    """
     if options.trust_durations and ref.duration_s is not None and not options.decode:
         return ref, None
     path = root / ref.path
-    info = _probed(str(path), _changed_at(path))
-    left_s = info.duration_s - ref.start_s
-    if left_s <= 0 or (ref.duration_s is not None and ref.duration_s > left_s + CUT_OFF_S):
-        end = "its end" if ref.duration_s is None else f"{ref.start_s + ref.duration_s:.2f} s"
-        raise RowError("past_end", f"{ref.path}: from {ref.start_s:.2f} s to {end} is wanted, the file lasts {info.duration_s:.2f} s")
-    length_s = left_s if ref.duration_s is None else min(ref.duration_s, left_s)
-    if options.decode:
-        length_s = _decoded_s(ref, length_s, root)
+    try:
+        info = _probed(str(path), _changed_at(path))
+        length_s = _length_within(ref, info.duration_s)
+        if options.decode:
+            length_s = _decoded_s(ref, length_s, root)
+    except AudioError as error:
+        raise RowError(reason_of(error), str(error)) from error
     if length_s < LEAST_S - 1e-6:
         raise RowError("empty_audio", f"{ref.path}: {1000 * length_s:.1f} ms of sound, expected at least 30 ms")
     return replace(ref, duration_s=round(length_s, 6)), info
+
+
+def _length_within(ref: AudioRef, total_s: float) -> float:
+    """Return how much of a stretch its file holds; labels are rounded, so a quarter of a second may be missing."""
+    left_s = total_s - ref.start_s
+    if left_s <= 0 or (ref.duration_s is not None and ref.duration_s > left_s + CUT_OFF_S):
+        end = "its end" if ref.duration_s is None else f"{ref.start_s + ref.duration_s:.2f} s"
+        raise RowError("past_end", f"{ref.path}: from {ref.start_s:.2f} s to {end} is wanted, the file lasts {total_s:.2f} s")
+    return left_s if ref.duration_s is None else min(ref.duration_s, left_s)
 
 
 @lru_cache(maxsize=64)  # records of several tasks over one clip follow each other

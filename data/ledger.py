@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,13 +67,15 @@ class Entry:
 class Ledger:
     """Counts admitted rows and keeps an Entry for each that was lost or changed; a file takes the lines as they come."""
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, keep: int | None = None) -> None:
         """Begin an account.
 
         Args:
-            path: JSONL file to write the lines to, begun anew; None keeps the counts and the first lines in memory alone.
+            path: JSONL file to write the lines to, begun anew; None keeps counts and lines in memory alone.
+            keep: most lines to keep in memory; None keeps all, or the first thousand where a file takes them.
         """
         self.admitted = 0
+        self._keep = math.inf if keep is None and path is None else KEPT_LINES if keep is None else keep
         self.counts: Counter[str] = Counter()
         self._kept: list[Entry] = []
         self._file = None
@@ -89,12 +92,12 @@ class Ledger:
         self.counts[entry.reason] += 1
         if self._file is not None:
             self._file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
-        if self._file is None or len(self._kept) < KEPT_LINES:
+        if len(self._kept) < self._keep:
             self._kept.append(entry)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The lines of account; the first thousand of them where a file takes all."""
+        """The lines of account that are kept in memory."""
         return tuple(self._kept)
 
     @property
@@ -107,9 +110,13 @@ class Ledger:
         """Give the share of all rows seen that is left out, in [0, 1]."""
         return self.lost / max(1, self.lost + self.admitted)
 
-    def check(self, max_lost: float, source: str) -> None:
+    def check(self, max_lost: float, source: str, *, see: str = "`python -m data check` lists each") -> None:
         """Refuse to go on where too much is lost.
 
+        Args:
+            max_lost: the share that may be, in [0, 1].
+            source: what the rows are of, for the message.
+            see: where each of them can be seen.
         Raises:
             DataError: the lost share is above max_lost; the message counts the reasons.
         """
@@ -117,7 +124,7 @@ class Ledger:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.most_common() if reason in LOST)
             raise DataError(
                 f"{source}: {self.lost} of {self.lost + self.admitted} rows are lost ({reasons}), more than the {max_lost:.1%} allowed; "
-                f"`python -m data check` lists each; mend them, or allow more with max_lost"
+                f"{see}; mend them, or allow more with max_lost"
             )
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ UNHEARD = {  # columns of other tools that would change what a row means
     **dict.fromkeys(("tools", "objects"), "there are no calls of tools and no boxes here"),
     **dict.fromkeys(("chosen", "rejected", "rejected_response", "rejected_messages"), "pairs of preferences are not learned here"),
 }
-LEADING_AUDIO = re.compile(r"\s*(<audio>[^<]*</audio>\s*)*")
+LEADING_AUDIO = re.compile(r"\A\s*(<audio>[^<]*</audio>\s*)*")  # as the released evaluation writes its prompts
 PIECE = re.compile(r"(?P<path>.+)#t=(?P<start>\d+(\.\d+)?),(?P<end>\d+(\.\d+)?)")
 ADDRESS = re.compile(r"(https?|s3|data):")
 
@@ -197,8 +197,8 @@ def _read_answered(
         prefix = _prefix_of_task(columns, family)
     else:
         question = as_text(columns.pop(asked), asked)
-        behind = question[LEADING_AUDIO.match(question).end() :]  # type: ignore[union-attr]  # it fits anything
-        prefix = parse_sentence(behind, custom) if behind.startswith("<|") else None
+        sentence = LEADING_AUDIO.sub("", question, count=1)
+        prefix = parse_sentence(sentence, custom) if asked == "prompt" and sentence.startswith("<|") else None
     if prefix is not None:
         if not clips:
             raise RowError("audio_count", "a tagged task hears a clip, and the row has none")

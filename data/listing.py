@@ -1,0 +1,116 @@
+"""List what there is: the 31 tasks with their recipes, or all about one recipe or one task."""
+
+from __future__ import annotations
+
+import textwrap
+
+from data.catalog import CATALOG, by_task
+from data.catalog import recipe as find_recipe
+from data.recipe import NOT_VERIFIED, Recipe, Split
+from data.tables import table
+from tag_schema.tasks import TASKS, family
+
+WIDTH = 110  # letters of a line
+LABEL = 11  # letters of a label
+CONSTRUCTED = "constructed"  # makes examples of every task: `python -m data construct`
+AREAS = (("speech", "SPEECH"), ("sound", "SOUND"), ("music", "MUSIC"))
+
+
+def listing(name: str | None = None, task: str | None = None) -> str:
+    """Describe the catalog.
+
+    Args:
+        name: a recipe, of which everything is told.
+        task: one of the 31, whose recipes are told with their languages, hours and licences.
+    Raises:
+        ConfigError, TagError: there is no such recipe or task.
+    """
+    if name is not None:
+        return _one(find_recipe(name))
+    if task is not None:
+        return _task(task)
+    return _all()
+
+
+def _all() -> str:
+    """List the tasks by area, each with its recipes."""
+    served = by_task()
+    left = max(map(len, TASKS)) + 2
+    lines = []
+    for area, title in AREAS:
+        names = [name for name, about in TASKS.items() if about.area == area]
+        lines += ["", f"{title}, {len(names)} tasks", ""]
+        for name in names:
+            recipes = [recipe.name for recipe in served[name]]
+            wrapped = textwrap.wrap(", ".join([*recipes, CONSTRUCTED]), WIDTH - left - 6, break_on_hyphens=False, break_long_words=False)
+            lines += [f"  {name:<{left}}{len(recipes):>2}  {wrapped[0]}", *(" " * (left + 6) + line for line in wrapped[1:])]
+    hours = sum(recipe.hours or 0.0 for recipe in CATALOG.values())
+    lines += [
+        "",
+        f"{len(TASKS)} tasks, {len(CATALOG)} recipes; {hours:,.0f} hours of those whose sources say; {CONSTRUCTED} serves every task.",
+        "`python -m data list NAME` tells all about a recipe, `--task TASK` compares those of a task.",
+    ]
+    return "\n".join(lines).strip("\n")
+
+
+def _task(name: str) -> str:
+    """Tell what a task is and compare its recipes."""
+    about = family(name)
+    recipes = by_task()[name]
+    head = [f"{name}: {about.title} ({about.area}, measured by {about.metric})"]
+    head += (
+        _wrapped("sentence", about.prefix.sentence()) + _wrapped("answer", about.target_format) + _wrapped("in words", about.chat_prompt)
+    )
+    rows = [(recipe.name, _hours(recipe), ", ".join(recipe.languages) or "none", recipe.licence, recipe.title) for recipe in recipes]
+    body = table(("recipe", "hours", "languages", "licence", "corpus"), rows) if rows else "no public corpus has a recipe here"
+    return "\n".join([*head, "", body, "", f"{CONSTRUCTED} makes examples of it: `python -m data construct`"])
+
+
+def _one(recipe: Recipe) -> str:
+    """Tell everything about a recipe."""
+    lines = [f"{recipe.name}: {recipe.title}"]
+    lines += _wrapped("source", recipe.source) + _wrapped("licence", recipe.licence) + _wrapped("hours", _hours(recipe))
+    lines += _wrapped("languages", ", ".join(recipe.languages) or "none: sound or music, or as the files say")
+    lines += _wrapped("tasks", ", ".join(recipe.tasks))
+    if recipe.extras:
+        lines += _wrapped("needs", f"pip install {' '.join(recipe.extras)}")
+    if recipe.notes:
+        lines += _wrapped("notes", recipe.notes)
+    lines += ["", *_splits(recipe), "", f"  layout of its folder ({_seen(recipe.verified)}):"]
+    lines += [f"    {line}" for line in recipe.layout.strip("\n").splitlines()]
+    if recipe.parquet is not None:
+        lines += ["", f"  or the parquet copy {recipe.parquet.hub} ({_seen(recipe.parquet.verified)}):"]
+        lines += [f"    {split}: {pattern}" for split, pattern in recipe.parquet.files.items()]
+    return "\n".join([*lines, "", f"  python -m data prepare {recipe.name} FOLDER -o OUTPUT"])
+
+
+def _splits(recipe: Recipe) -> list[str]:
+    """Lay out the splits: what each is for, how many sources it must have and where that was read."""
+    name, role, count = (max(len(cell) for cell in column) for column in zip(*map(_split_cells, recipe.splits), strict=True))
+    left = 4 + name + 2 + role + 2 + count + 2
+    lines = ["  splits (name, use, clips or utterances and where they were counted):"]
+    for split in recipe.splits:
+        cells = _split_cells(split)
+        witness = textwrap.wrap(_seen(split.verified) if split.count is not None else "", max(30, WIDTH - left)) or [""]
+        lines.append(f"    {cells[0]:<{name}}  {cells[1]:<{role}}  {cells[2]:>{count}}  {witness[0]}".rstrip())
+        lines += [" " * left + line for line in witness[1:]]
+    return lines
+
+
+def _split_cells(split: Split) -> tuple[str, str, str]:
+    return split.name, split.role, "?" if split.count is None else f"{split.count:,}"
+
+
+def _seen(verified: str) -> str:
+    """Say where a fact can be read, or that it was not verified."""
+    return verified if verified == NOT_VERIFIED else f"as in: {verified}"
+
+
+def _hours(recipe: Recipe) -> str:
+    return "not known" if recipe.hours is None else f"{recipe.hours:,g}"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """Write a label and a text beside it in as many lines as it needs."""
+    first, *rest = textwrap.wrap(text, WIDTH - LABEL - 2, break_on_hyphens=False, break_long_words=False) or [""]
+    return [f"  {label:<{LABEL}}{first}", *(" " * (LABEL + 2) + line for line in rest)]
