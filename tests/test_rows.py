@@ -102,7 +102,7 @@ def test_nothing_may_be_the_answer_of_a_task_that_can_find_nothing() -> None:
 
 # Dialogues ------------------------------------------------------------------------------------------------------------------
 
-TALK = {
+TALK: dict[str, Any] = {
     "system": "Be short.",
     "messages": [
         {"role": "user", "content": "<audio>What is it?"},
@@ -129,7 +129,7 @@ def test_the_last_answer_is_the_target_and_the_clips_stand_where_their_marks_sto
 
 def with_loss(*losses: bool | None) -> dict[str, Any]:
     """Give the answers of TALK a "loss" each."""
-    turns = [dict(turn) for turn in TALK["messages"]]  # type: ignore[call-overload]
+    turns = [dict(turn) for turn in TALK["messages"]]
     for turn, loss in zip(turns[1::2], losses, strict=True):
         turn |= {} if loss is None else {"loss": loss}
     return {**TALK, "messages": turns}
@@ -168,8 +168,8 @@ def test_typed_turns_of_one_speaker_are_one_turn_and_texts_have_a_space_between(
         ("User", "audio", "glass.wav"),
         ("Assistant", "text", "Glass."),
     ]
-    row = {"id": "c", "conversations": [{"from": who, "type": kind, "value": value} for who, kind, value in turns]}
-    row["conversations"][2] |= {"duration": 1.5, "offset": 0.25}  # type: ignore[call-overload, index]
+    row: dict[str, Any] = {"id": "c", "conversations": [{"from": who, "type": kind, "value": value} for who, kind, value in turns]}
+    row["conversations"][2] |= {"duration": 1.5, "offset": 0.25}
     assert said(row) == [("user", "Can you help?", " ", "Listen:", "[glass.wav]"), ("assistant", "Glass.")]
     assert read_row(row, "f:1").audio == (AudioRef("glass.wav", 0.25, 1.5),)
 
