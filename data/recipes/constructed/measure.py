@@ -135,8 +135,8 @@ def _kernel() -> Levels:
 
 
 _KERNEL = _kernel()
-_NORMS = np.sqrt(
-    [np.square(np.maximum(_KERNEL[: _BELOW + max(1, _STEPS - place)], 0.0)).sum() for place in range(_CANDIDATES)]  # what lies below the top
+_NORMS = np.sqrt(  # of what lies below the top
+    [np.square(np.maximum(_KERNEL[: _BELOW + max(1, _STEPS - place)], 0.0)).sum() for place in range(_CANDIDATES)]
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def take_turns(parts: Sequence[tuple[str, Speech]], gaps_s: Sequence[float]) -> 
         end = max(end, starts[-1] + len(speech.samples))
         starts.append(starts[-1] + len(speech.samples) + round(gap * RATE))
     starts.pop()
-    if any(late < early for early, late in zip(starts, starts[1:], strict=False)):
+    if any(late < early for early, late in itertools.pairwise(starts)):
         raise DataError(f"timeline: gaps of {list(gaps_s)} s put a turn before the one in front of it; make the overlaps shorter")
     line = np.zeros(end, dtype=np.float32)
     for (_, speech), start in zip(parts, starts, strict=True):
@@ -152,7 +153,10 @@ def join(parts: Sequence[Speech | Wave], gaps_s: Sequence[float]) -> Joined:
         raise DataError(f"timeline: {len(gaps_s)} gaps for {len(parts)} parts, expected {len(parts) - 1} or {len(parts) + 1}")
     around = list(gaps_s) if len(gaps_s) > len(parts) else [0.0, *gaps_s, 0.0]
     pieces: list[Wave] = []
-    starts, ends, words, now = [], [], [], 0
+    starts: list[float] = []
+    ends: list[float] = []
+    words: list[Word] = []
+    now = 0
     for part, gap in zip(parts, around, strict=False):
         samples = part.samples if isinstance(part, Speech) else part
         pieces += [np.zeros(round(gap * RATE), dtype=np.float32), samples.astype(np.float32)]
@@ -180,8 +184,8 @@ def _in_turn(lengths: Sequence[int], total: int, gap: int, rng: np.random.Genera
     """Share what is left of the whole out as gaps, by cuts at random."""
     slack = total - sum(lengths) - gap * (len(lengths) + 1)
     if slack < 0:
-        least = (total - slack) / RATE
-        raise DataError(f"timeline: {len(lengths)} events need {least:.2f} s with their gaps, found {total / RATE:.2f} s; make the whole longer")
+        least = f"{(total - slack) / RATE:.2f} s with their gaps"
+        raise DataError(f"timeline: {len(lengths)} events need {least}, found {total / RATE:.2f} s; make the whole longer")
     cuts = np.sort(rng.integers(0, slack + 1, len(lengths)))
     before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if lengths else np.zeros(0)
     return [int(cut + shift + gap * (number + 1)) for number, (cut, shift) in enumerate(zip(cuts, before, strict=True))]

@@ -93,6 +93,19 @@ def glide(hertz: Curve | float, n: int | None = None) -> Wave:
     return np.sin(2 * np.pi * np.cumsum(curve) / RATE).astype(np.float32)
 
 
+def pulses(hertz: Curve) -> Wave:
+    """Make a train of pulses of changing frequency, all its multiples equally strong up to the highest that is kept."""
+    half = np.pi * np.cumsum(hertz) / RATE
+    room = np.maximum(1.0, HIGHEST_HZ / np.maximum(hertz, 1.0))
+    count = np.floor(room)
+    below = np.sin(half)
+    flat = np.abs(below) < 1e-6
+    safe = np.where(flat, 1.0, below)
+    train = np.where(flat, 2 * count + 1, np.sin((2 * count + 1) * half) / safe)
+    next_one = 2 * np.cos(2 * (count + 1) * half)  # the multiple at the edge comes and goes softly
+    return ((train - 1 + (room - count) * next_one) / np.sqrt(2 * room)).astype(np.float32)
+
+
 def harmonics(hertz: Curve, amplitudes: Sequence[float]) -> Wave:
     """Make the sum of whole multiples of a changing frequency; those above the highest that is kept are silent."""
     phase = 2 * np.pi * np.cumsum(hertz) / RATE
@@ -128,6 +141,27 @@ def faded(wave: Wave, in_s: float = 0.005, out_s: float = 0.02) -> Wave:
         n = min(len(result), n_samples(seconds))
         result[::direction][:n] *= np.linspace(0, 1, n, dtype=np.float32)
     return result
+
+
+def morphed(wave: Wave, shapes: Sequence[Sequence[tuple[float, float, float]]], path: Curve) -> Wave:
+    """Lead a sound through several sets of resonators, as a mouth does.
+
+    Args:
+        shapes: resonators as in `resonated`, one set after another.
+        path: (n,) which set is heard when, from 0 to one less than their number, fractions between.
+    """
+    parts = [resonated(wave, shape) * np.maximum(0.0, 1 - np.abs(path - number)) for number, shape in enumerate(shapes)]
+    return np.sum(parts, axis=0, dtype=np.float32)
+
+
+def strike(seconds: float, partials: Sequence[tuple[float, float, float]]) -> Wave:
+    """Let something ring that was struck: (hertz, level, seconds until it is 60 dB weaker) of each of its tones."""
+    n = n_samples(seconds)
+    wave = np.zeros(n, dtype=np.float32)
+    for hertz, level, rings in partials:
+        if hertz < HIGHEST_HZ:
+            wave += level * glide(hertz, n) * decay(n, rings)
+    return wave
 
 
 def put(onto: Wave, wave: Wave, start: int, gain: float = 1.0) -> None:
