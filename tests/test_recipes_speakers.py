@@ -120,5 +120,12 @@ def test_pairs_keep_to_a_group_and_put_the_clip_first_and_second() -> None:
     sexes = {name: "female" if number % 2 else "male" for number, name in enumerate(speakers)}
     made = list(pairs(speakers, sexes))
     assert len(made) == 240 and sum(pair.same for pair in made) == 120
-    assert all(sexes[str(one)[:2]] == sexes[str(two)[:2]] for pair in made for one, two in [pair.clips])
-    assert 80 < sum(pair.clips[0] == pair.clip for pair in made) < 160
+    assert all(sexes[str(one)[:2]] == sexes[str(two)[:2]] for pair in made for one, two in [pair.clips or ()])
+    assert 80 < sum(pair.clips is not None and pair.clips[0] == pair.clip for pair in made) < 160
+
+
+def test_a_clip_that_nothing_can_be_compared_with_is_accounted_for(tmp_path: Path) -> None:
+    text(tmp_path / "dev" / "dev.lst", "id00000\n")
+    clip(tmp_path / "data" / "id00000" / "singing-01-001.flac")
+    (lost,) = entries("cnceleb", tmp_path, "dev")
+    assert (lost.id, lost.reason) == ("id00000/singing-01-001", "no_answer")

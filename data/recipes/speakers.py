@@ -19,11 +19,11 @@ Sessions = Mapping[str, Sequence[Path]]  # session (a video, a day) -> its clips
 
 
 class Pair(NamedTuple):
-    """A comparison: the speaker and the clip that it is made for, both clips in the order they are heard, the answer."""
+    """A comparison: the speaker and the clip it is made for, both clips as they are heard (None: nothing to compare with), the answer."""
 
     speaker: str
     clip: Path
-    clips: tuple[Path, Path]
+    clips: tuple[Path, Path] | None
     same: bool
 
 
@@ -49,8 +49,9 @@ def pairs(speakers: Mapping[str, Sessions], groups: Mapping[str, str | None]) ->
             for clip in inside:
                 number = zlib.crc32(f"{speaker}/{session}/{clip.name}".encode())
                 same = bool(elsewhere) and (ahead <= 0 or not others)
-                if not same and not others:
-                    continue  # alone in a group, in one session: there is nothing to compare with
+                if not same and not others:  # alone in a group, in one session
+                    yield Pair(speaker, clip, None, False)
+                    continue
                 choice = elsewhere if same else clips[others[number % len(others)]]
                 partner = choice[(number >> 8) % len(choice)]
                 ahead += 1 if same else -1
@@ -63,6 +64,12 @@ def pair_record(
     """Make the record of one comparison, or the line of account of a clip that is not there."""
     gone = lost_file(source, clips[0], where) or lost_file(source, clips[1], where)
     return gone or tagged(source, clips, "speaker_verification", write_yes_no(same), where=where, meta=meta, language=language)
+
+
+def _pair_record(pair: Pair, source: str, *, language: str, meta: Mapping[str, str | None]) -> Record | Entry:
+    if pair.clips is None:
+        return Entry(source, "no_answer", str(pair.clip), "there is no clip to compare it with")
+    return pair_record(source, pair.clips, pair.same, language=language, where=str(pair.clip), meta=meta)
 
 
 def _trials(path: Path, folder: Path, corpus: str, language: str) -> Iterator[Record | Entry]:
@@ -87,13 +94,13 @@ def _voxceleb(folder: Path, ending: str, sexes: Mapping[str, str | None], corpus
             continue
         speakers[name] = {path.name: sorted(path.glob(f"*{ending}")) for path in sorted(place.iterdir()) if path.is_dir()}
     for pair in pairs(speakers, sexes):
-        source, where = pair.clip.relative_to(folder).with_suffix("").as_posix(), str(pair.clip)
+        source = pair.clip.relative_to(folder).with_suffix("").as_posix()
         sex = sexes[pair.speaker]
         meta = {"speaker": f"{corpus}-{pair.speaker}", "gender": sex}
         if compare:
-            yield pair_record(source, pair.clips, pair.same, language="en", where=where, meta=meta)
+            yield _pair_record(pair, source, language="en", meta=meta)
         if sex:
-            yield tagged(source, pair.clip, "gender", sex, where=where, meta=meta, language="en")
+            yield tagged(source, pair.clip, "gender", sex, where=str(pair.clip), meta=meta, language="en")
 
 
 def walk_voxceleb1(root: Path, split: Split) -> Iterator[Record | Entry]:
@@ -144,8 +151,7 @@ def walk_cnceleb(root: Path, split: Split) -> Iterator[Record | Entry]:
             speakers.setdefault(name, {}).setdefault(path.stem.rsplit("-", 1)[0], []).append(path)
     for pair in pairs(speakers, {}):
         meta = {"speaker": f"cnceleb-{pair.speaker}", "genre": pair.clip.name.split("-")[0]}
-        source = f"{pair.speaker}/{pair.clip.stem}"
-        yield pair_record(source, pair.clips, pair.same, language="zh", where=str(pair.clip), meta=meta)
+        yield _pair_record(pair, f"{pair.speaker}/{pair.clip.stem}", language="zh", meta=meta)
 
 
 def _cnceleb_trials(folder: Path) -> Iterator[Record | Entry]:
@@ -174,7 +180,7 @@ def walk_himia(root: Path, split: Split) -> Iterator[Record | Entry]:
         speakers.setdefault(parts[0], {}).setdefault(parts[-1], []).append(path)
     for pair in pairs(speakers, {}):
         meta = {"speaker": f"himia-{pair.speaker}"}
-        yield pair_record(pair.clip.stem, pair.clips, pair.same, language="zh", where=str(pair.clip), meta=meta)
+        yield _pair_record(pair, pair.clip.stem, language="zh", meta=meta)
 
 
 _HUB_COUNTS = "card of yangwang825/vox1-veri-full on the hub: 133,777 + 14,865 clips of 1,211 speakers, 4,874 of 40"
