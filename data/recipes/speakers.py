@@ -105,8 +105,8 @@ def _voxceleb(folder: Path, ending: str, sexes: Mapping[str, str | None], corpus
 
 def walk_voxceleb1(root: Path, split: Split) -> Iterator[Record | Entry]:
     """Walk VoxCeleb1: pairs made of the speakers for development; the test's clips, and the official list of comparisons of them."""
-    if split.name == "veri_test":
-        yield from _trials(root / "veri_test.txt", needed(root / "wav", "folder"), "voxceleb1", "en")
+    if split.name.startswith("veri_test"):
+        yield from _trials(root / f"{split.name}.txt", needed(root / "wav", "folder"), "voxceleb1", "en")
         return
     table = read_table(root / "vox1_meta.csv", delimiter="\t", columns=("speaker", "name", "sex", "country", "set"))
     sexes = {row["speaker"]: gender_of(row["sex"]) for _, row in table if row["set"].strip() == split.name}
@@ -200,14 +200,15 @@ RECIPES: tuple[Recipe, ...] = (
         splits=(
             Split("dev", "train", 148_642, _HUB_COUNTS),
             Split("test", "test", 4_874, _HUB_COUNTS),
-            Split("veri_test", "test"),
+            Split("veri_test", "test", 37_720, "lines of the list, counted in issue 70 of clovaai/voxceleb_trainer"),
+            Split("veri_test2", "test"),
         ),
-        layout="wav/{id}/{video}/{number}.wav (the zip files of dev and test unpacked into one wav)\nvox1_meta.csv\nveri_test.txt",
+        layout="wav/{id}/{video}/{number}.wav (the zip files of dev and test unpacked into one wav)\nvox1_meta.csv\nveri_test.txt, veri_test2.txt",
         verified="torchaudio, datasets/voxceleb1.py; lhotse 1.33, recipes/voxceleb.py",
         walk=walk_voxceleb1,
         notes=(
-            f"{_PAIRS} of the same sex. veri_test is the official list of comparisons of the original protocol; test gives the sex of "
-            "its clips. Mostly, not only, English. Clips may last more than 30 s. SLUE-VoxCeleb and the VoxCeleb sets of AudioBench are "
+            f"{_PAIRS} of the same sex. veri_test is the official list of comparisons of the original protocol, veri_test2 the "
+            "same without wrong labels; test gives the sex of its clips. Mostly, not only, English. Clips may last more than 30 s. SLUE-VoxCeleb and the VoxCeleb sets of AudioBench are "
             "made of the same videos."
         ),
     ),
