@@ -1,38 +1,38 @@
-"""Prompts -> Batch: rows padded to the longest, clips one after another; batches are made of like lengths."""
+"""Draws -> Batch: clips read, rows padded to the longest, clips one after another; the one room of `data` that knows tensors."""
 
 from __future__ import annotations
 
 import dataclasses
 import queue
-import random
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.admission import reason_of
 from data.augment import augment_clip, mask_mel, tilt_mel
 from data.augment_config import AugmentConfig
+from data.batches import DataState
 from data.examples import ReadClip, build_prompt
+from data.ledger import Entry
 from data.manifest import AudioRef, Record
-from data.mixture import Mixture
-from qwen_audio.audio import AudioClip
+from data.mixture import Draw, Mixture
+from data.run_ledger import RunLedger
+from qwen_audio.audio import MIN_SAMPLES, WINDOW_SAMPLES, AudioClip
 from qwen_audio.config import ModelConfig
+from qwen_audio.errors import AudioError, DataError
 from qwen_audio.model.features import log_mel
 from qwen_audio.model.joint import NOT_LEARNED
 from qwen_audio.prompt import Prompt
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.answers import Note, write_note
+from tag_schema.vocabulary import TagError
 
 T = TypeVar("T")
-State = tuple[int, int]  # (chunk, batches of it that were given out)
-Draws = list[tuple[int, Record]]
-CHUNK = 1024  # draws that are sorted by length at a time
-TEXT_S = 1.2  # a row's text weighs about as much as this many seconds of audio
 
 
 @dataclass(slots=True)
@@ -84,81 +84,93 @@ def collate(prompts: Sequence[Prompt], config: ModelConfig, pad_id: int) -> Batc
     return Batch(ids, segment, positions, labels, mels, frames, torch.tensor(places, dtype=torch.int64).reshape(-1, 3))
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """How draws become batches: at most budget_s seconds (rows x longest row, text weighed in) and max_rows rows."""
-
-    budget_s: float = 40.0
-    max_rows: int = 48
-
-
-def plan_batches(mixture: Mixture, plan: BatchPlan, start: State = (0, 0)) -> Iterator[tuple[State, Draws]]:
-    """Yield (state after this batch, its draws) without end, from a saved state on.
-
-    A chunk of draws is sorted by length, cut into batches, and the batches are shuffled. The state is (chunk, batches
-    of it that were given out): all that a resume needs.
-    """
-    chunk, given = start
-    while True:
-        draws = list(islice(mixture.draws(chunk * CHUNK), CHUNK))
-        draws.sort(key=lambda draw: (draw[1].duration_s or 0.0, draw[0]))
-        batches: list[Draws] = [[]]
-        for draw in draws:
-            longest = (draw[1].duration_s or 0.0) + TEXT_S  # sorted: the newest is the longest
-            rows = len(batches[-1]) + 1
-            if batches[-1] and (rows * longest > plan.budget_s or rows > plan.max_rows):
-                batches.append([])
-            batches[-1].append(draw)
-        random.Random(f"{mixture.seed}/batches/{chunk}").shuffle(batches)
-        for number in range(given, len(batches)):
-            last = number + 1 == len(batches)
-            yield ((chunk + 1, 0) if last else (chunk, number + 1)), batches[number]
-        chunk, given = chunk + 1, 0
-
-
 @dataclass(frozen=True)
 class TrainingBatch:
     """A batch with what it was made of: its records in row order, and the saved state that continues behind it."""
 
     batch: Batch
     records: list[Record]
-    state: State
+    state: DataState
 
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Reads, changes and lays out the draws of a mixture; the same draw is changed in the same way in every run."""
+    """Reads, changes and lays out the draws of a mixture; the same draw is changed in the same way in every run.
+
+    Attributes:
+        readers: one for each corpus of the mixture: it knows where the clips' paths begin.
+        ledger: takes rows that cannot be read or rendered any more; they are left out, and nothing takes their place.
+    """
 
     tokenizer: Tokenizer
     config: ModelConfig
-    read: ReadClip
+    mixture: Mixture
+    readers: Sequence[ReadClip]
     augment: AugmentConfig | None = None
     seed: int = 0
+    ledger: RunLedger = field(default_factory=RunLedger)
 
-    def make(self, draws: Sequence[tuple[int, Record]], state: State = (0, 0)) -> TrainingBatch:
-        """Turn (position, record) draws into a batch."""
-        built = [self._example(position, record) for position, record in draws]
-        batch = collate([prompt for prompt, _ in built], self.config, self.tokenizer.end_of_text)
-        if self.augment is not None and len(batch.frames):
-            rng = np.random.default_rng([self.seed, draws[0][0], 1])
-            for mel in batch.mels.split(batch.frames.tolist()):
-                tilt_mel(mel.numpy(), self.augment, rng)
-                mask_mel(mel.numpy(), self.augment, rng)
-        return TrainingBatch(batch, [record for _, record in built], state)
+    def make(self, draws: Sequence[Draw], state: DataState) -> TrainingBatch | None:
+        """Turn draws into a batch; None where all of them are lost.
 
-    def _example(self, position: int, record: Record) -> tuple[Prompt, Record]:
+        Raises:
+            DataError: more rows of this run are lost than are allowed.
+        """
+        built = [made for draw in draws if (made := self._example(draw)) is not None]
+        self.ledger.admit(len(built))
+        if not built:
+            return None
+        batch = collate([prompt for _, prompt, _ in built], self.config, self.tokenizer.end_of_text)
+        if self.augment is not None:
+            rngs = [np.random.default_rng([self.seed, draw.position, 1]) for draw, _, _ in built]
+            for mel, row in zip(batch.mels.split(batch.frames.tolist()), batch.places[:, 0].tolist(), strict=True):
+                tilt_mel(mel.numpy(), self.augment, rngs[row])
+                mask_mel(mel.numpy(), self.augment, rngs[row])
+        return TrainingBatch(batch, [record for _, _, record in built], state)
+
+    def _example(self, draw: Draw) -> tuple[Draw, Prompt, Record] | None:
+        record = self.mixture.record(draw)
+        if isinstance(record, Entry):
+            self.ledger.lose(record, self.mixture.units[draw.unit].group)
+            return None
+        try:
+            return (draw, *self._rendered(draw, record))
+        except (DataError, TagError) as error:
+            where, detail = self.mixture.corpora[draw.source].where(draw.row), str(error).removeprefix(f"record {record.id}: ")
+            self.ledger.lose(Entry(record.id, _reason(error), where, detail), self.mixture.units[draw.unit].group)
+            return None
+
+    def _rendered(self, draw: Draw, record: Record) -> tuple[Prompt, Record]:
+        read = self.readers[draw.source]
         if self.augment is None:
-            return build_prompt(record, self.tokenizer, self.read), record
-        rng = np.random.default_rng([self.seed, position])
-        augment, moved = self.augment, 0
+            return build_prompt(record, self.tokenizer, read), record
+        rng = np.random.default_rng([self.seed, draw.position])
         heard: dict[AudioRef, AudioClip] = {}
+        moved = 0
         for ref in dict.fromkeys(record.audio):
-            heard[ref], moved = augment_clip(self.read(ref), record, augment, rng)
+            clip = _heard(ref, record, read)
+            heard[ref], moved = augment_clip(clip, record, self.augment, rng)
+            if not MIN_SAMPLES <= len(heard[ref].samples) <= WINDOW_SAMPLES:  # slower than the encoder's window has room for
+                heard[ref], moved = clip, 0
         if moved:
             midi = int(record.meta["midi"]) + moved
             target = write_note(Note(pitch=midi, instrument=record.meta.get("instrument")))
             record = dataclasses.replace(record, target=target, meta={**record.meta, "midi": str(midi)})
         return build_prompt(record, self.tokenizer, heard.__getitem__), record
+
+
+def _heard(ref: AudioRef, record: Record, read: ReadClip) -> AudioClip:
+    try:
+        return read(ref)
+    except AudioError as error:
+        raise DataError(f"record {record.id}: {error}") from error
+
+
+def _reason(error: DataError | TagError) -> str:
+    """Name the ledger's reason for a row that cannot be rendered."""
+    if isinstance(error, TagError):
+        return "unknown_tag"
+    return reason_of(error.__cause__) if isinstance(error.__cause__, AudioError) else "bad_row"
 
 
 def prefetch(make: Callable[[], Iterable[T]], depth: int = 4) -> Generator[T, None, None]:

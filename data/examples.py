@@ -72,15 +72,25 @@ def build_prompt(record: Record, tokenizer: Tokenizer, read: ReadClip, *, with_t
         raise DataError(f"record {record.id}: {error}") from error
 
 
-def remembering(read: ReadClip) -> ReadClip:
-    """Wrap a reader so that each stretch of audio is decoded once; kept as 16-bit integers (115 MB an hour)."""
+def remembering(read: ReadClip, most_bytes: int = 1 << 30) -> ReadClip:
+    """Wrap a reader so that a stretch of audio is decoded once as long as there is room for it.
+
+    Args:
+        read: the reader.
+        most_bytes: memory for what is kept, as 16-bit integers (115 MB an hour); what came first leaves first.
+    """
     kept: dict[AudioRef, tuple[AudioClip, np.ndarray]] = {}
+    n_bytes = 0
 
     def read_once(ref: AudioRef) -> AudioClip:
+        nonlocal n_bytes
         if ref not in kept:
             clip = read(ref)
             samples = np.round(np.clip(clip.samples, -1.0, 1.0) * 32767).astype(np.int16)
             kept[ref] = (dataclasses.replace(clip, samples=np.zeros(0, np.float32)), samples)
+            n_bytes += samples.nbytes
+            while n_bytes > most_bytes and len(kept) > 1:
+                n_bytes -= kept.pop(next(iter(kept)))[1].nbytes
         clip, samples = kept[ref]
         return dataclasses.replace(clip, samples=samples.astype(np.float32) / np.float32(32767))
 

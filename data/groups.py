@@ -43,8 +43,18 @@ def prepared_records(rows: Sequence[dict[str, Any]], pairs: int, seed: int) -> l
     return records + pair_records(rows, pairs, rng) + text_records()
 
 
-def held_out(record: Record, hold_out: Iterable[str]) -> bool:
-    """Tell whether a record belongs to what KEY=VALUE entries keep out; KEY is a meta field, "dataset" or "family".
+def group_name(record: Record) -> str:
+    """Name the group of a record: DATASET/FAMILY."""
+    return f"{record.dataset or 'own'}/{record.family or 'chat'}"
+
+
+def family_of_group(group: str) -> str:
+    """Return the family in a group's name."""
+    return group.rpartition("/")[2]
+
+
+def held_by(record: Record, hold_out: Iterable[str]) -> str | None:
+    """Return the first of the KEY=VALUE entries that keeps a record out; KEY is a meta field, "dataset" or "family".
 
     A conversation over two clips is kept out when either clip is.
     """
@@ -52,27 +62,33 @@ def held_out(record: Record, hold_out: Iterable[str]) -> bool:
         key, _, value = entry.partition("=")
         found = {"dataset": record.dataset, "family": record.family or ""}.get(key, record.meta.get(key, ""))
         if value in found.split("\n"):
-            return True
+            return entry
         if key == "dataset" and any(source.startswith(f"{value}\t") for source in record.meta.get("source", "").split("\n")):
-            return True
-    return False
+            return entry
+    return None
+
+
+def held_out(record: Record, hold_out: Iterable[str]) -> bool:
+    """Tell whether a record belongs to what KEY=VALUE entries keep out, as held_by does."""
+    return held_by(record, hold_out) is not None
 
 
 def group(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Group records as DATASET/FAMILY."""
     groups: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
-        groups[f"{record.dataset or 'own'}/{record.family or 'chat'}"].append(record)
+        groups[group_name(record)].append(record)
     return dict(sorted(groups.items()))
 
 
-def weigh(groups: Mapping[str, Sequence[Record]], patterns: Mapping[str, float]) -> dict[str, float]:
+def weigh(groups: Iterable[str], patterns: Mapping[str, float]) -> dict[str, float]:
     """Give each group the weight of the first pattern that fits it, 0 where none does.
 
     Raises:
         ConfigError: a pattern fits no group, which is a misspelling more often than a wish.
     """
+    names = list(groups)
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in groups):
-            raise ConfigError(f"weights: {pattern!r} fits no group; groups: {', '.join(groups)}")
-    return {name: next((weight for pattern, weight in patterns.items() if fnmatchcase(name, pattern)), 0.0) for name in groups}
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"weights: {pattern!r} fits no group; groups: {', '.join(sorted(names))}")
+    return {name: next((weight for pattern, weight in patterns.items() if fnmatchcase(name, pattern)), 0.0) for name in names}

@@ -1,78 +1,141 @@
-"""The order in which a run sees its records: a pure function of (seed, position), so that a resume is exact and free."""
+"""The order in which a run sees its rows: draw n is a function of the seed and n alone, so that a resume is exact and free."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
 
+import numpy as np
+
+from data.corpus import Corpus
+from data.groups import weigh
+from data.ledger import Entry
 from data.manifest import Record
+from data.permutation import permute, round_keys
+from data.shares import BLOCK, MILLION, Calendar, Unit, parts_of, shares_of
 from qwen_audio.errors import ConfigError
 
-BLOCK = 1000  # draws after which each group has had exactly its share
+KEPT_BLOCKS = 64  # what a resume asks for again lies near
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Groups of records with weights; draw n of a run is always the same record.
+class Draw(NamedTuple):
+    """One draw of a run: its place in the order, the row, and what it weighs in a batch.
 
-    A block of BLOCK draws gives every group its share, rounded, in a shuffled order; inside a group the records come
-    in a new shuffled order each time they have all been seen.
+    Attributes:
+        position: n, counted from 0.
+        unit: number of the unit (a group of a source) that it is from.
+        source: number of the corpus; row: its number there.
+        tokens: positions of the rendered row; seconds: of audio.
     """
 
-    groups: Mapping[str, Sequence[Record]]
-    weights: Mapping[str, float]
-    seed: int = 0
+    position: int
+    unit: int
+    source: int
+    row: int
+    tokens: int
+    seconds: float
 
-    def __post_init__(self) -> None:
-        for name, weight in self.weights.items():
-            if name not in self.groups:
-                raise ConfigError(f"mixture: no records in the group {name!r}; groups: {', '.join(sorted(self.groups))}")
-            if weight < 0:
-                raise ConfigError(f"mixture: the weight of {name} is {weight}: expected 0 or more")
-        if not sum(self.weights.get(name, 0.0) for name in self.groups if self.groups[name]):
-            raise ConfigError("mixture: every weight is 0")
 
-    def shares(self) -> dict[str, int]:
-        """Return how many of BLOCK draws each group gets (largest remainders get what rounding leaves)."""
-        weights = {name: self.weights.get(name, 0.0) for name, records in self.groups.items() if records}
-        total = sum(weights.values())
-        exact = {name: BLOCK * weight / total for name, weight in weights.items()}
-        shares = {name: int(value) for name, value in exact.items()}
-        by_remainder = sorted(exact, key=lambda name: (shares[name] - exact[name], name))
-        for name in by_remainder[: BLOCK - sum(shares.values())]:
-            shares[name] += 1
-        return shares
+class Mixture:
+    """Corpora with weights; draw n of a run is always the same row.
 
-    def draws(self, position: int = 0) -> Iterator[tuple[int, Record]]:
-        """Yield (position, record) from any position on, without end."""
-        shares = self.shares()
+    A block of BLOCK draws gives every unit its share to within one, in a shuffled order, and a million draws give it exactly.
+    Inside a unit the rows come in a new shuffled order each time they have all been seen. Nothing is remembered and nothing
+    is listed: memory does not depend on how many rows there are or how far a run has come.
+
+    Args:
+        corpora: what is drawn from.
+        weights: DATASET/FAMILY patterns, the first that fits counts.
+        temperature, caps: see MixtureConfig.
+        sources: (weight, repeat) of each corpus.
+    Raises:
+        ConfigError: a pattern, a cap or all weights lead to nothing.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        *,
+        weights: Mapping[str, float] | None = None,
+        temperature: float = 1.0,
+        caps: Mapping[str, float] | None = None,
+        sources: Sequence[tuple[float, float]] = (),
+        seed: int = 0,
+    ) -> None:
+        self.corpora, self.seed = tuple(corpora), seed
+        known = {group for corpus in corpora for group in (*corpus.sizes, *corpus.account.held)}
+        if not known:
+            raise ConfigError(f"mixture: no row was admitted from {', '.join(corpus.name for corpus in corpora) or 'no source at all'}")
+        by_group = weigh(known, weights or {"*": 1.0})
+        factors = sources or [(1.0, 1.0)] * len(corpora)
+        self.units = tuple(
+            Unit(number, group, rows, by_group[group] * weight, repeat)
+            for number, (corpus, (weight, repeat)) in enumerate(zip(corpora, factors, strict=True))
+            for group, rows in corpus.sizes.items()
+        )
+        self.shares = shares_of(self.units, temperature, caps or {})
+        self.parts = parts_of(self.shares)
+        self._calendar = Calendar(self.parts)
+        self._sizes = np.array([unit.rows for unit in self.units], np.int64)
+        self._sources = np.array([unit.source for unit in self.units], np.int64)
+        numbers = [{group: number for number, group in enumerate(corpus.sizes)} for corpus in corpora]
+        self._groups = np.array([numbers[unit.source][unit.group] for unit in self.units], np.int64)
+        self._block = lru_cache(maxsize=KEPT_BLOCKS)(self._draw_block)
+
+    @property
+    def digest(self) -> str:
+        """Name the order: another seed, other shares or another number of rows give another name."""
+        told = [(unit.source, unit.group, unit.rows, int(part)) for unit, part in zip(self.units, self.parts, strict=True)]
+        return blake2b(repr((self.seed, told)).encode(), digest_size=8).hexdigest()
+
+    def draw(self, position: int) -> Draw:
+        """Return draw n, counted from 0."""
+        block, inside = divmod(position, BLOCK)
+        return self._block(block)[inside]
+
+    def draws(self, position: int = 0) -> Iterator[Draw]:
+        """Yield the draws from any position on, without end."""
+        block, inside = divmod(position, BLOCK)
         while True:
-            block, inside = divmod(position, BLOCK)
-            order = _block_order(self.seed, block, tuple(sorted(shares.items())))
-            seen: dict[str, int] = {name: block * share for name, share in shares.items()}
-            for index, name in enumerate(order):
-                if index >= inside:
-                    yield position, self._record(name, seen[name])
-                    position += 1
-                seen[name] += 1
+            yield from self._block(block)[inside:]
+            block, inside = block + 1, 0
 
-    def _record(self, name: str, draw: int) -> Record:
-        records = self.groups[name]
-        epoch, index = divmod(draw, len(records))
-        return records[_permutation(f"{self.seed}/{name}/{epoch}", len(records))[index]]
+    def record(self, draw: Draw) -> Record | Entry:
+        """Read the row of a draw; a line of account where it cannot be read any more."""
+        return self.corpora[draw.source].record(draw.row)
 
+    def epochs(self, draws: int) -> np.ndarray:
+        """Return how often each unit's rows are seen in so many draws: (U,)."""
+        return draws * self.parts / MILLION / np.maximum(1, self._sizes)
 
-@lru_cache(maxsize=4)
-def _block_order(seed: int, block: int, shares: tuple[tuple[str, int], ...]) -> list[str]:
-    order = [name for name, share in shares for _ in range(share)]
-    random.Random(f"{seed}/block/{block}").shuffle(order)
-    return order
+    def _draw_block(self, block: int) -> list[Draw]:
+        counts = self._calendar.counts(block)
+        place = np.arange(BLOCK)
+        shuffled = permute(place, BLOCK, round_keys(f"{self.seed}/block/{block}"))
+        units = np.repeat(np.arange(len(self.units)), counts)[shuffled]
+        # Which of its unit's draws each is, in the order of the block: the draws of a unit must follow its epochs.
+        nth = np.empty(BLOCK, np.int64)
+        nth[np.argsort(units, kind="stable")] = place - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = self._rows(units, self._calendar.before(block)[units] + nth)
+        tokens, seconds = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.float64)
+        sources = self._sources[units]
+        for source in np.unique(sources):
+            mine = sources == source
+            tokens[mine], seconds[mine] = self.corpora[source].measure(rows[mine])
+        columns = (place + block * BLOCK, units, sources, rows, tokens, seconds)
+        return list(map(Draw, *(column.tolist() for column in columns)))
 
-
-@lru_cache(maxsize=256)
-def _permutation(key: str, length: int) -> list[int]:
-    order = list(range(length))
-    random.Random(key).shuffle(order)
-    return order
+    def _rows(self, units: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Find the row of each unit's draw number `seen`."""
+        epochs, places = np.divmod(seen, self._sizes[units])
+        pairs, which = np.unique(np.stack([units, epochs]), axis=1, return_inverse=True)
+        names = (f"{self.seed}/{self.units[unit].source}/{self.units[unit].group}/{epoch}" for unit, epoch in pairs.T.tolist())
+        keys = np.stack([round_keys(name) for name in names])[which.ravel()]
+        places = permute(places, self._sizes[units], keys)
+        rows = np.empty(len(units), np.int64)
+        for source in np.unique(self._sources[units]):
+            mine = self._sources[units] == source
+            rows[mine] = self.corpora[source].rows(self._groups[units[mine]], places[mine])
+        return rows

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 
-from finetune.config import TrainConfig, train_config
+from data.mixture_config import MixtureConfig
+from finetune.config import MIXTURE_FLAGS, TrainConfig, train_config
 from qwen_audio.command import common_flags, long_flag, run_command
 from qwen_audio.config import CommandParser, add_flags
 
@@ -27,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     release.add_argument("-o", "--output", required=True, help="folder to write")
     for command in (train, vocabulary, release):
         common_flags(command)
-    add_flags(train, TrainConfig, skip=("weights", "custom_tags"))
+    long_flag(train, "--train-file", nargs="+", help="files of rows to train on, beside the sources of the file's mixture")
+    add_flags(train, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
+    add_flags(train, TrainConfig, skip=("custom_tags",))
     args = parser.parse_args(argv)
     return run_command(args, {"train": _train, "vocabulary": _vocabulary, "release": _release}[args.command])
 

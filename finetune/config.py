@@ -10,23 +10,19 @@ from typing import Any, Literal
 import yaml
 
 from data.augment_config import AugmentConfig
+from data.mixture_config import SECTION, MixtureConfig, plain_sources
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
+
+# Settings of the mixture that have a flag of their own; its seed is the run's.
+MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio", "max_tokens", "max_lost", "index_dir", "index_workers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One run. Names that HF TrainingArguments has are its names."""
 
-    data_root: str = option("", "folder of the prepared sets, or of what manifests name")
-    splits: str = option("data/splits", "folder with train.tsv and dev.tsv: the recordings each split may use")
-    train_file: tuple[str, ...] = option((), "manifests of records (JSONL), beside or instead of the prepared sets")
-    prepared: bool = option(True, "use the prepared sets below data_root")
-    hold_out: tuple[str, ...] = option((), "leave out of training what has KEY=VALUE, as in speaker=fsdd-george or dataset=en_fsdd")
-    weights: dict[str, float] = field(
-        default_factory=lambda: {"*": 1.0}, metadata={"help": "share of DATASET/FAMILY groups; patterns, the first that fits counts"}
-    )
-    pairs: int = option(6000, "conversations over two clips to make")
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     output_dir: str = option("runs/mini", "where checkpoints and the log go")
     init_from: str = option("", "start from the weights of this checkpoint (not its optimiser)")
     ranks: str = option("qwen_audio/mini/ranks.tiktoken", "byte-pair ranks of the text")
@@ -46,8 +42,10 @@ class TrainConfig:
     max_grad_norm: float = option(1.0, "clip the gradient's norm to this")
     bf16: bool = option(True, "multiply in bfloat16; weights and optimiser stay float32")
     seed: int = option(0, "order, augmentation and initial weights")
-    budget_s: float = option(40.0, "seconds of audio a batch holds, padding and text weighed in")
+    budget_tokens: int = option(1000, "positions a batch holds, rows x longest row: 25 a second of audio, and the text's")
     max_rows: int = option(48, "rows a batch holds at most")
+    patience: int = option(4096, "draws after which a row is given out at the latest, however rare its length")
+    cache_mb: int = option(2048, "memory for decoded audio, 115 MB an hour; what came first leaves first")
     ctc_weight: float = option(0.3, "share of the encoder's CTC loss on transcripts (bytes)")
     class_weight: float = option(0.3, "share of the encoder's classification loss on closed answers")
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -56,14 +54,11 @@ class TrainConfig:
     logging_steps: int = option(50, "write a log line every so many steps")
 
     def __post_init__(self) -> None:
-        if not self.data_root and self.prepared:
-            raise ConfigError("data_root is not set: name the folder of the recordings with --data-root")
-        for name in ("max_steps", "save_steps", "save_total_limit", "logging_steps", "max_rows"):
+        if not self.mixture.sources:
+            raise ConfigError("nothing to train on: name files of rows with --train-file, or sources in the section `mixture`")
+        for name in ("max_steps", "save_steps", "save_total_limit", "logging_steps", "max_rows", "budget_tokens", "patience", "cache_mb"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
-        for entry in self.hold_out:
-            if "=" not in entry:
-                raise ConfigError(f"hold_out has {entry!r}: expected KEY=VALUE")
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -82,8 +77,15 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConfig:
-    """Build the settings of a run: the file's values with the flags that were given (not None) laid over them."""
+    """Build the settings of a run: the file's values with the flags that were given (not None) laid over them.
+
+    Flags named like settings of the mixture go into its section; "train_file" adds files of rows to its sources.
+    """
     values = read_yaml(path) if path else {}
-    known = {spec.name for spec in fields(TrainConfig)}
-    given = {name: value for name, value in flags.items() if name in known and value is not None}
-    return from_mapping(TrainConfig, {**values, **given}, str(path or "flags"))
+    given = {name: value for name, value in flags.items() if value is not None}
+    section = plain_sources(values.get(SECTION, {}))
+    if isinstance(section, Mapping):
+        section = {**section, **{spec.name: given[spec.name] for spec in fields(MixtureConfig) if spec.name in MIXTURE_FLAGS & set(given)}}
+        section["sources"] = [*section.get("sources", ()), *({"path": file} for file in given.get("train_file", ()))]
+    settings = {spec.name: given[spec.name] for spec in fields(TrainConfig) if spec.name in given}
+    return from_mapping(TrainConfig, {**values, **settings, SECTION: section}, str(path or "flags"))

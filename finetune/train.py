@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from data.batching import BatchMaker, BatchPlan, TrainingBatch, plan_batches, prefetch
+from data.batches import BatchPlan, DataState, deal, global_batches, start_state
+from data.batching import BatchMaker, TrainingBatch, prefetch
 from data.examples import clip_reader, remembering
-from data.groups import group, held_out, prepared_records, split_rows, weigh
-from data.manifest import Record, read_manifest
 from data.mixture import Mixture
+from data.run_ledger import RunLedger
+from data.sources import open_mixture, some_records
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.checkpoint import inherit, latest, read, write
 from finetune.config import TrainConfig
@@ -35,7 +36,7 @@ from qwen_audio.tokenizer import Tokenizer
 from tag_schema.custom import CustomTags, as_tag, names_by_kind
 
 log = logging.getLogger(__name__)
-LOG_FILE = "log.jsonl"
+LOG_FILE, LEDGER_FILE = "log.jsonl", "ledger.jsonl"
 
 
 @dataclass
@@ -48,8 +49,9 @@ class Run:
     heads: Auxiliary
     optimisers: list[Optimizer]
     mixture: Mixture
+    data_state: DataState
+    ledger: RunLedger
     step: int = 0
-    data_state: tuple[int, int] = (0, 0)
 
 
 def train(config: TrainConfig, *, fresh: bool = False) -> str:
@@ -61,7 +63,7 @@ def train(config: TrainConfig, *, fresh: bool = False) -> str:
     folder = latest(config.output_dir)
     if folder is not None and not fresh:
         state = read(folder, run.model, run.heads, run.optimisers)
-        run.step, run.data_state = state["step"], (state["data"][0], state["data"][1])
+        run.step, run.data_state = state["step"], DataState.from_json(state["data"])
         log.info("going on from %s", folder)
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     (Path(config.output_dir) / "config.json").write_text(json.dumps(to_mapping(config), indent=1), encoding="utf-8")
@@ -79,12 +81,10 @@ def train(config: TrainConfig, *, fresh: bool = False) -> str:
 
 
 def prepare(config: TrainConfig) -> Run:
-    """Gather the records, build or load the model, and set the optimiser up."""
-    gathered = gather_records(config)
-    records = [record for record in gathered if not held_out(record, config.hold_out)]
-    groups = group(records)
-    weights = {name: weight for name, weight in weigh(group(gathered), config.weights).items() if name in groups}
+    """Open the data, build or load the model, and set the optimiser up."""
     tokenizer = Tokenizer.from_tiktoken(config.ranks, custom=custom_tags(config))
+    window = config.mixture.max_tokens or config.decoder.window
+    mixture = open_mixture(replace(config.mixture, max_tokens=window), tokenizer, seed=config.seed)
     torch.manual_seed(config.seed)
     if config.init_from:
         model = load_checkpoint(config.init_from, dtype=torch.float32).model
@@ -92,28 +92,17 @@ def prepare(config: TrainConfig) -> Run:
             raise ConfigError(f"init_from: the model in {config.init_from} is not the one that this config describes")
     else:
         model = QwenAudio(model_config(config, tokenizer))
-    heads = Auxiliary(config.encoder.width, class_table(records))
+    heads = Auxiliary(config.encoder.width, class_table(some_records(mixture)))
     if config.init_from:
         inherit(Path(config.init_from), heads)
-    mixture = Mixture(groups, weights, config.seed)
-    return Run(config, tokenizer, model.train(), heads, make_optimisers(config, model, heads), mixture)
+    ledger = RunLedger(config.mixture.max_lost, Path(config.output_dir) / LEDGER_FILE)
+    return Run(config, tokenizer, model.train(), heads, make_optimisers(config, model, heads), mixture, start_state(mixture), ledger)
 
 
 def custom_tags(config: TrainConfig) -> CustomTags:
     """Return the tags of the starting checkpoint, each on its slot, and behind them the new ones that the settings name."""
     kept = Tokenizer.from_directory(config.init_from).custom if config.init_from else CustomTags()
     return kept.extend(name for name in names_by_kind(config.custom_tags) if as_tag(name) not in kept)
-
-
-def gather_records(config: TrainConfig) -> list[Record]:
-    """Gather what the run's files and splits give, hold-outs included."""
-    records: list[Record] = []
-    if config.prepared:
-        rows = split_rows(config.data_root, config.splits, "train")
-        records += prepared_records(rows, config.pairs, config.seed)
-    for path in config.train_file:
-        records += list(read_manifest(path))
-    return records
 
 
 def model_config(config: TrainConfig, tokenizer: Tokenizer) -> ModelConfig:
@@ -148,12 +137,16 @@ def make_optimisers(config: TrainConfig, model: nn.Module, heads: nn.Module) -> 
 
 
 def batches(run: Run) -> Iterator[TrainingBatch]:
-    """Yield batches from the run's place on, without end."""
-    config = run.config
-    read_clip = remembering(clip_reader(config.data_root))
-    maker = BatchMaker(run.tokenizer, run.model.config, read_clip, config.augment, config.seed)
-    for state, draws in plan_batches(run.mixture, BatchPlan(config.budget_s, config.max_rows), run.data_state):
-        yield maker.make(draws, state)
+    """Yield batches from the run's place on, without end; one whose rows are all lost is passed over."""
+    config, mixture = run.config, run.mixture
+    room = (config.cache_mb << 20) // len(mixture.corpora)
+    readers = [remembering(clip_reader(corpus.root), room) for corpus in mixture.corpora]
+    maker = BatchMaker(run.tokenizer, run.model.config, mixture, readers, config.augment, config.seed, run.ledger)
+    plan = BatchPlan(config.budget_tokens, config.max_rows, config.patience)
+    for state, draws in global_batches(mixture, plan, run.data_state):
+        made = maker.make(deal(draws, 0, 1), state)
+        if made is not None:
+            yield made
 
 
 def learning_rate(config: TrainConfig, done: int) -> float:
@@ -207,7 +200,7 @@ def forward(run: Run, made: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
 
 def checkpoint(run: Run) -> None:
     """Write the run as it stands."""
-    state = {"step": run.step, "data": list(run.data_state), "classes": run.heads.classes, "config": to_mapping(run.config)}
+    state = {"step": run.step, "data": run.data_state.to_json(), "classes": run.heads.classes, "config": to_mapping(run.config)}
     folder = write(
         run.config.output_dir,
         run.model,
@@ -280,5 +273,6 @@ def _describe(run: Run) -> None:
     """Say what is trained on what."""
     parameters = sum(p.numel() for p in run.model.parameters())
     log.info("%.2f M parameters, %d classes for the encoder", parameters / 1e6, len(run.heads.classes))
-    for name, share in run.mixture.shares().items():
-        log.info("%5.1f %% %6d records  %s", share / 10, len(run.mixture.groups[name]), name)
+    mixture = run.mixture
+    for unit, share in zip(mixture.units, mixture.shares.tolist(), strict=True):
+        log.info("%5.1f %% %6d records  %s", 100 * share, unit.rows, unit.group)

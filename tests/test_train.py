@@ -11,18 +11,22 @@ import torch
 from prepared_tree import write_tree  # type: ignore[import-not-found]
 from safetensors.torch import load_file
 
-from data.batching import BatchMaker, collate, prefetch
+from data.batching import collate, prefetch
 from data.examples import build_prompt, clip_reader, remembering
 from data.groups import split_rows
+from data.manifest import AudioRef, Record
+from data.mixture_config import mixture_config
 from data.recipes.prepared import tagged_records
+from data.sources import some_records
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.checkpoint import latest
 from finetune.config import TrainConfig, train_config
-from finetune.train import learning_rate, prepare, release, step, train
+from finetune.train import batches, learning_rate, prepare, release, step, train
 from qwen_audio.config import DecoderConfig, EncoderConfig
 from qwen_audio.engine import load
 from qwen_audio.errors import CheckpointError, ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
+from tag_schema.tasks import prefix_for
 from tag_schema.vocabulary import TagError
 
 
@@ -34,12 +38,13 @@ def tree(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Path:
 
 
 def config(tree: Path, **changes: Any) -> TrainConfig:
+    section: dict[str, Any] = {"data_root": str(tree), "sources": [{"prepared": True, "splits": str(tree / "splits"), "pairs": 10}]}
     settings: dict[str, Any] = {
-        "data_root": str(tree), "splits": str(tree / "splits"), "ranks": str(tree / "ranks.tiktoken"), "output_dir": str(tree / "run"),
+        "ranks": str(tree / "ranks.tiktoken"), "output_dir": str(tree / "run"),
         "encoder": EncoderConfig(width=32, heads=2, layers=1, mlp_width=64),
         "decoder": DecoderConfig(width=32, layers=1, heads=2, kv_heads=2, head_size=16, mlp_width=64, seq_length=512, tied_embeddings=True),
-        "custom_tags": {"languages": ["ar"]}, "max_steps": 6, "warmup_steps": 2, "save_steps": 3, "logging_steps": 2, "budget_s": 8.0,
-        "pairs": 10, "optim": "muon", "bf16": False,
+        "custom_tags": {"languages": ["ar"]}, "max_steps": 6, "warmup_steps": 2, "save_steps": 3, "logging_steps": 2, "budget_tokens": 300,
+        "mixture": mixture_config(section | {"temperature": float("inf")} | changes.pop("mixture", {})), "optim": "muon", "bf16": False,
     }  # fmt: skip
     return TrainConfig(**(settings | changes))
 
@@ -105,12 +110,14 @@ def test_weights_are_refused_with_ranks_that_they_were_not_trained_with(tree: Pa
 def test_releasing_or_starting_from_nothing_is_refused(tree: Path) -> None:
     with pytest.raises(ConfigError, match="no checkpoint of a run"):
         release(tree / "nowhere", tree / "out")
-    with pytest.raises(ConfigError, match="data_root is not set"):
+    with pytest.raises(ConfigError, match="nothing to train on"):
         train_config(None, {})
+    with pytest.raises(ConfigError, match="data_root is not set"):
+        train_config("finetune/configs/mini_cpu_1_encoder.yaml", {})
     path = tree / "c.yaml"
     path.write_text("learning_rates: 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="unknown setting learning_rates"):
-        train_config(path, {"data_root": "x"})
+        train_config(path, {"train_file": ["x.jsonl"]})
 
 
 def test_starting_weights_of_another_shape_are_refused(tree: Path) -> None:
@@ -132,15 +139,64 @@ def test_new_tags_take_slots_behind_those_of_the_starting_checkpoint(tree: Path)
 
 
 def test_hold_outs_are_not_learned_from(tree: Path) -> None:
-    run = prepare(config(tree, pairs=100, hold_out=("speaker=george", "dataset=sounds")))
-    kept = {record.dataset for records in run.mixture.groups.values() for record in records}
-    assert kept == {"notes", "speech", "pairs", "text"}
+    sources = [{"prepared": True, "splits": str(tree / "splits"), "pairs": 100}]
+    run = prepare(config(tree, mixture={"sources": sources, "hold_out": ["speaker=george", "dataset=sounds"]}))
+    assert {record.dataset for record in some_records(run.mixture)} == {"notes", "speech", "pairs", "text"}
+    assert {unit.group.split("/")[0] for unit in run.mixture.units} == {"notes", "speech", "pairs", "text"}
+
+
+def manifest(tree: Path, copies: int) -> Path:
+    """Write rows of the user's own: tones that are files of their own, and their names."""
+    rows = []
+    for number in range(copies):
+        (tree / f"{number}.wav").write_bytes((tree / "digits/audio/7.wav").read_bytes())
+        rows.append({"id": f"r{number}", "audio": f"{number}.wav", "task": "sound_event", "text": "tone"})
+    path = tree / "own.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_users_own_file_is_trained_on_through_its_index(tree: Path) -> None:
+    path = manifest(tree, 30)
+    train(config(tree, mixture={"sources": [str(path)], "data_root": ""}))
+    assert (tree / "own.jsonl.index").is_dir() and not (tree / "run" / "ledger.jsonl").exists()
+    state = json.loads((tree / "run" / "step-0000006" / "run.json").read_text(encoding="utf-8"))["data"]
+    assert state["position"] - len(state["held"]) == 6 * 12  # 14 of audio, 6 tags, 4 letters, the end: 12 rows in 300
+
+
+def test_a_clip_that_breaks_after_it_was_admitted_is_left_out_and_accounted_for(tree: Path) -> None:
+    path = manifest(tree, 30)
+    settings = config(tree, mixture={"sources": [str(path)], "data_root": "", "max_lost": 0.5})
+    prepare(settings)
+    sound = (tree / "3.wav").read_bytes()
+    (tree / "3.wav").write_bytes(sound[:200])
+    train(settings)
+    entries = [json.loads(line) for line in (tree / "run" / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(entry["id"], entry["reason"]) for entry in entries} == {("r3", "corrupt")}
+    assert {entry["where"] for entry in entries} == {f"{path}:4"}
+    with pytest.raises(DataError, match=r"this run: 1 of \d+ rows are lost \(1 corrupt\), more than the 0.0% allowed"):
+        train(config(tree, mixture={"sources": [str(path)], "data_root": "", "max_lost": 0.0}, output_dir=str(tree / "strict")))
+
+
+def test_a_run_refuses_a_file_of_which_too_much_is_lost(tree: Path) -> None:
+    path = manifest(tree, 30)
+    (tree / "3.wav").unlink()
+    with pytest.raises(DataError, match=r"own.jsonl: 1 of 30 rows are lost \(1 no_file\), more than the 1.0% allowed"):
+        prepare(config(tree, mixture={"sources": [str(path)], "data_root": ""}))
+
+
+def test_a_run_goes_on_with_its_own_seed_alone(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    with pytest.raises(ConfigError, match="seed is 7, the checkpoint's is 0"):
+        train(config(tree, seed=7))
 
 
 @pytest.mark.parametrize("path", sorted(Path("finetune/configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_configs_are_valid(path: Path) -> None:
-    mini = train_config(path, {"data_root": "x", "max_steps": 5})
+    mini = train_config(path, {"data_root": "x", "max_steps": 5, "hold_out": ["speaker=a"], "train_file": ["more.jsonl"]})
     assert mini.max_steps == 5 and mini.decoder.tied_embeddings
+    assert mini.mixture.hold_out == ("speaker=a",) and mini.mixture.temperature == float("inf")
+    assert [source.name for source in mini.mixture.sources] == ["prepared sets", "more.jsonl"]
 
 
 def test_the_rate_warms_up_and_falls_to_its_minimum(tree: Path) -> None:
@@ -186,9 +242,6 @@ def test_padding_and_neighbours_change_no_loss(tree: Path) -> None:
 
 def test_ctc_agrees_with_a_sum_over_alignments() -> None:
     # Two frames, one byte: the paths are (b, b), (blank, b), (b, blank).
-    from data.manifest import AudioRef, Record
-    from tag_schema.tasks import prefix_for
-
     heads = Auxiliary(4, class_table([]))
     states = torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(0))
     owner = Record("a", (AudioRef("a"),), "a", "asr", prefix_for("asr"))
@@ -240,9 +293,7 @@ def test_a_loader_that_is_closed_early_leaves_no_thread_behind() -> None:
 
 def test_a_step_that_is_not_finite_leaves_the_weights(tree: Path) -> None:
     run = prepare(config(tree))
-    rows = split_rows(tree, tree / "splits", "train")
-    draws = list(enumerate(record for row in rows for record in tagged_records(row)))
-    made = BatchMaker(run.tokenizer, run.model.config, clip_reader(tree)).make(draws)
+    made = next(batches(run))
     made.batch.mels.fill_(float("nan"))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     step(run, made)
