@@ -203,13 +203,17 @@ RECIPES: tuple[Recipe, ...] = (
             Split("veri_test", "test", 37_720, "lines of the list, counted in issue 70 of clovaai/voxceleb_trainer"),
             Split("veri_test2", "test"),
         ),
-        layout="wav/{id}/{video}/{number}.wav (the zip files of dev and test unpacked into one wav)\nvox1_meta.csv\nveri_test.txt, veri_test2.txt",
+        layout=(
+            "wav/{id}/{video}/{number}.wav (the zip files of dev and test unpacked into one wav)\n"
+            "vox1_meta.csv\n"
+            "veri_test.txt, veri_test2.txt"
+        ),
         verified="torchaudio, datasets/voxceleb1.py; lhotse 1.33, recipes/voxceleb.py",
         walk=walk_voxceleb1,
         notes=(
-            f"{_PAIRS} of the same sex. veri_test is the official list of comparisons of the original protocol, veri_test2 the "
-            "same without wrong labels; test gives the sex of its clips. Mostly, not only, English. Clips may last more than 30 s. SLUE-VoxCeleb and the VoxCeleb sets of AudioBench are "
-            "made of the same videos."
+            f"{_PAIRS} of the same sex. veri_test is the official list of comparisons of the original protocol, veri_test2 the same "
+            "without wrong labels; test gives the sex of its clips. Mostly, not only, English. Clips may last more than 30 s. "
+            "SLUE-VoxCeleb and the VoxCeleb sets of AudioBench are made of the same videos."
         ),
     ),
     Recipe(
