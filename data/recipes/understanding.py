@@ -250,7 +250,7 @@ RECIPES: tuple[Recipe, ...] = (
         notes=(
             "Each recording is a row: headset and distant microphone of one reading are two, told apart by meta. Recordings that its "
             "authors' recogniser did not read as written (wer in the table) are kept, as in their paper. train_synthetic holds the "
-            "sentences of 64 % of the rows of test and of 65 % of those of devel (issue 5 of its repository): leave it out where you compare."
+            "sentences of 64 % of test and of 65 % of devel (issue 5 of its repository): leave it out where you compare."
         ),
     ),
     Recipe(
