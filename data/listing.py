@@ -6,12 +6,13 @@ import textwrap
 
 from data.catalog import CATALOG, by_task
 from data.catalog import recipe as find_recipe
-from data.recipe import NOT_VERIFIED, Recipe, Split
-from data.tables import table
+from data.recipe import Recipe, Split
 from tag_schema.tasks import TASKS, family
 
 WIDTH = 110  # letters of a line
 LABEL = 11  # letters of a label
+NAME = 24  # letters of a recipe's name
+SHOWN = 8  # languages that are named before the rest is counted
 CONSTRUCTED = "constructed"  # makes examples of every task: `python -m data construct`
 AREAS = (("speech", "SPEECH"), ("sound", "SOUND"), ("music", "MUSIC"))
 
@@ -41,7 +42,7 @@ def _all() -> str:
         names = [name for name, about in TASKS.items() if about.area == area]
         lines += ["", f"{title}, {len(names)} tasks", ""]
         for name in names:
-            recipes = [recipe.name for recipe in served[name]]
+            recipes = sorted(recipe.name for recipe in served[name])
             wrapped = textwrap.wrap(", ".join([*recipes, CONSTRUCTED]), WIDTH - left - 6, break_on_hyphens=False, break_long_words=False)
             lines += [f"  {name:<{left}}{len(recipes):>2}  {wrapped[0]}", *(" " * (left + 6) + line for line in wrapped[1:])]
     hours = sum(recipe.hours or 0.0 for recipe in CATALOG.values())
@@ -56,19 +57,24 @@ def _all() -> str:
 def _task(name: str) -> str:
     """Tell what a task is and compare its recipes."""
     about = family(name)
-    recipes = by_task()[name]
+    recipes = sorted(by_task()[name], key=lambda recipe: recipe.name)
     head = [f"{name}: {about.title} ({about.area}, measured by {about.metric})"]
     head += (
         _wrapped("sentence", about.prefix.sentence()) + _wrapped("answer", about.target_format) + _wrapped("in words", about.chat_prompt)
     )
-    rows = [(recipe.name, _hours(recipe), ", ".join(recipe.languages) or "none", recipe.licence, recipe.title) for recipe in recipes]
-    body = table(("recipe", "hours", "languages", "licence", "corpus"), rows) if rows else "no public corpus has a recipe here"
-    return "\n".join([*head, "", body, "", f"{CONSTRUCTED} makes examples of it: `python -m data construct`"])
+    for recipe in recipes:
+        more = len(recipe.languages) - SHOWN
+        spoken = ", ".join(recipe.languages[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+        hours = "" if recipe.hours is None else f"{recipe.hours:,g} h"
+        head += ["", f"  {recipe.name:<{NAME}}{'  '.join(filter(None, (hours, spoken, recipe.licence)))}"]
+        head += [" " * (NAME + 2) + line for line in textwrap.wrap(recipe.title, WIDTH - NAME - 2)]
+    none = [] if recipes else ["", "  no public corpus has a recipe here"]
+    return "\n".join([*head, *none, "", f"{CONSTRUCTED} makes examples of it: `python -m data construct`"])
 
 
 def _one(recipe: Recipe) -> str:
     """Tell everything about a recipe."""
-    lines = [f"{recipe.name}: {recipe.title}"]
+    lines = [recipe.name, *_wrapped("corpus", recipe.title)]
     lines += _wrapped("source", recipe.source) + _wrapped("licence", recipe.licence) + _wrapped("hours", _hours(recipe))
     lines += _wrapped("languages", ", ".join(recipe.languages) or "none: sound or music, or as the files say")
     lines += _wrapped("tasks", ", ".join(recipe.tasks))
@@ -76,11 +82,12 @@ def _one(recipe: Recipe) -> str:
         lines += _wrapped("needs", f"pip install {' '.join(recipe.extras)}")
     if recipe.notes:
         lines += _wrapped("notes", recipe.notes)
-    lines += ["", *_splits(recipe), "", f"  layout of its folder ({_seen(recipe.verified)}):"]
-    lines += [f"    {line}" for line in recipe.layout.strip("\n").splitlines()]
+    lines += ["", *_splits(recipe), "", "  layout of its folder:", *(f"    {line}" for line in recipe.layout.strip("\n").splitlines())]
+    lines += _wrapped("  seen in", recipe.verified)
     if recipe.parquet is not None:
-        lines += ["", f"  or the parquet copy {recipe.parquet.hub} ({_seen(recipe.parquet.verified)}):"]
+        lines += ["", f"  or the parquet copy {recipe.parquet.hub}:"]
         lines += [f"    {split}: {pattern}" for split, pattern in recipe.parquet.files.items()]
+        lines += _wrapped("  seen in", recipe.parquet.verified)
     return "\n".join([*lines, "", f"  python -m data prepare {recipe.name} FOLDER -o OUTPUT"])
 
 
@@ -88,22 +95,20 @@ def _splits(recipe: Recipe) -> list[str]:
     """Lay out the splits: what each is for, how many sources it must have and where that was read."""
     name, role, count = (max(len(cell) for cell in column) for column in zip(*map(_split_cells, recipe.splits), strict=True))
     left = 4 + name + 2 + role + 2 + count + 2
-    lines = ["  splits (name, use, clips or utterances and where they were counted):"]
+    lines = ["  splits, what each is for, its clips or utterances and where they were counted:"]
+    before = ""
     for split in recipe.splits:
         cells = _split_cells(split)
-        witness = textwrap.wrap(_seen(split.verified) if split.count is not None else "", max(30, WIDTH - left)) or [""]
+        read_in = "" if split.count is None else split.verified
+        witness = textwrap.wrap("″" if read_in and read_in == before else read_in, max(30, WIDTH - left)) or [""]
         lines.append(f"    {cells[0]:<{name}}  {cells[1]:<{role}}  {cells[2]:>{count}}  {witness[0]}".rstrip())
         lines += [" " * left + line for line in witness[1:]]
+        before = read_in
     return lines
 
 
 def _split_cells(split: Split) -> tuple[str, str, str]:
     return split.name, split.role, "?" if split.count is None else f"{split.count:,}"
-
-
-def _seen(verified: str) -> str:
-    """Say where a fact can be read, or that it was not verified."""
-    return verified if verified == NOT_VERIFIED else f"as in: {verified}"
 
 
 def _hours(recipe: Recipe) -> str:

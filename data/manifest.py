@@ -190,9 +190,12 @@ def write_manifest(records: Iterable[Record], path: Path | str) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
     count = 0
-    with draft.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
-            count += 1
-    os.replace(draft, path)
+    try:
+        with draft.open("w", encoding="utf-8") as out:
+            for record in records:
+                out.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+                count += 1
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
     return count
