@@ -8,8 +8,8 @@ from data.manifest import Record
 from qwen_audio.audio import MIN_SAMPLES, SAMPLE_RATE, WINDOW_SAMPLES, audio_token_count
 
 BYTES_A_TOKEN: Final = 3.5  # of UTF-8, in byte-pair vocabularies of this size: English is above, Chinese below
-TASK_TOKENS: Final = 8  # a tag sentence and the end of text
-CHAT_TOKENS: Final = 20  # the system's turn and the bounds of the first two
+TASK_TOKENS: Final = 6  # a tag sentence and the end of text
+CHAT_TOKENS: Final = 26  # the system's turn and the bounds of the first two
 TURN_TOKENS: Final = 5
 AUDIO_TOKENS: Final = 6  # "Audio 1:", a newline
 
