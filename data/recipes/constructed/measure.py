@@ -95,7 +95,9 @@ def pitch_of(samples: Samples) -> float:
     peaks = [at for at in range(1, _CANDIDATES - 1) if strengths[at - 1] < strengths[at] >= strengths[at + 1] > 0]
     best = sorted(peaks, key=lambda at: -strengths[at])[:8]
     scores = [strengths[at] * math.sqrt(_explained(power, size, _LOWEST_MIDI + at / _PER_SEMITONE)) for at in best]
-    return _refined(power, size, _LOWEST_MIDI + best[int(np.argmax(scores))] / _PER_SEMITONE) if best else math.nan
+    if not best:
+        return math.nan
+    return _refined(power, size, _raised(power, size, _LOWEST_MIDI + best[int(np.argmax(scores))] / _PER_SEMITONE))
 
 
 def hertz_of(midi: float) -> float:
@@ -117,6 +119,7 @@ def _sounding_part(samples: Samples) -> Samples:
 
 
 _HISS = 0.1  # of the spectrum's fourth root: 40 dB below the strongest partial
+_ALONE = 0.0005  # of the power: what lies between the multiples that are heard is no part of the note
 _PER_SEMITONE = 20  # steps of the scale on which a pitch is a place and the kernel moves
 _TOP_MIDI = 117.0  # 7 kHz: nothing above tells a pitch
 _BELOW, _ABOVE = 24 * _PER_SEMITONE, 46 * _PER_SEMITONE  # the kernel goes from a quarter of the pitch to beyond its 13th multiple
@@ -149,12 +152,29 @@ def _by_steps(spectrum: Levels, size: int) -> Levels:
 
 
 def _explained(power: Levels, size: int, midi: float) -> float:
-    """Give the share of the power that lies within a third of a semitone of a pitch or of its first ten multiples."""
+    """Give the share of the power that lies near a pitch and its first ten multiples."""
+    return float(_near(power, size, midi).sum() / power.sum())
+
+
+def _near(power: Levels, size: int, midi: float) -> Levels:
+    """Sum the power within a third of a semitone of a pitch and of each of its first ten multiples."""
     sums = np.concatenate([[0.0], np.cumsum(power)])
     hertz = hertz_of(midi) * np.arange(1, 11)
     width = np.maximum(hertz * (2 ** (0.33 / 12) - 1), 6.0)
     edges = np.clip(np.stack([hertz - width, hertz + width]) * size / RATE, 0, len(power)).astype(int)
-    return float((sums[edges[1]] - sums[edges[0]]).sum() / sums[-1])
+    return np.asarray(sums[edges[1]] - sums[edges[0]])
+
+
+def _raised(power: Levels, size: int, midi: float) -> float:
+    """Raise a pitch by an octave or a twelfth while only every second or third of its multiples is heard."""
+    numbers = np.arange(1, 11)
+    for factor in (2, 3, 2):
+        near = _near(power, size, midi)
+        between = near[numbers % factor != 0].sum()
+        raised = midi + 12 * math.log2(factor)
+        if between < _ALONE * near.sum() and raised < _HIGHEST_MIDI:
+            midi = raised
+    return midi
 
 
 def _refined(power: Levels, size: int, midi: float) -> float:
@@ -229,7 +249,7 @@ def tempo_of(samples: Samples, *, slowest: float = 50.0, fastest: float = 200.0)
     again /= np.arange(len(again), 0, -1)  # long lags have fewer pairs
     tempi = np.arange(slowest, fastest, 0.25)
     scores = np.array([_repeats(again, 60 / tempo / _STEP_S) for tempo in tempi])
-    prior = np.exp(-0.5 * np.square(np.log2(tempi / 110) / 1.0))
+    prior = np.exp(-0.5 * np.square(np.log2(tempi / 120) / 1.0))
     return float(tempi[int((scores * prior).argmax())])
 
 
