@@ -198,7 +198,7 @@ def measured(ref: AudioRef, options: AdmissionOptions, root: Path) -> tuple[Audi
         info = _probed(str(path), _changed_at(path))
         length_s = _length_within(ref, info.duration_s)
         if options.decode:
-            length_s = _decoded_s(ref, length_s, root)
+            length_s = _decoded_s(ref, length_s, root, _changed_at(path))
     except AudioError as error:
         raise RowError(reason_of(error), str(error)) from error
     if length_s < LEAST_S - 1e-6:
@@ -228,7 +228,8 @@ def _changed_at(path: Path) -> int:
         return 0
 
 
-def _decoded_s(ref: AudioRef, header_s: float, root: Path) -> float:
+@lru_cache(maxsize=64)
+def _decoded_s(ref: AudioRef, header_s: float, root: Path, changed_at: int) -> float:
     """Decode a stretch from end to end and return its true length in seconds; of a long one a piece at a time."""
     read = clip_reader(root)
     if header_s <= PIECE_S:
