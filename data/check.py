@@ -155,7 +155,7 @@ def _shown(where: str, record: Record, tokenizer: Tokenizer) -> str:
     clips = [f"  clip {number}: {ref.path}  {ref.start_s:.2f}–{ref.start_s + (ref.duration_s or 0.0):.2f} s"
              for number, ref in enumerate(record.audio, 1)]  # fmt: skip
     lines = position_table(render_silent(record, tokenizer), tokenizer, ids=False)
-    return "\n".join([f"\n{where}{name}  {task_of(record)}", *clips, *(f"  {line}" for line in lines), ""])
+    return "\n".join([f"{where}{name}  {task_of(record)}", *clips, *(f"  {line}" for line in lines), ""])
 
 
 def _tables(report: Report) -> str:

@@ -60,7 +60,8 @@ def read_rows(path: Path | str, custom: CustomTags | None = None) -> Iterator[tu
     if not path.is_file():
         raise DataError(f"{path}: no such file of rows")
     if path.suffix in (".tar", ".parquet"):
-        for where, row in tar_rows(path) if path.suffix == ".tar" else parquet_rows(path):
+        shard = path.absolute()  # its rows hear what lies in it, wherever the data root is
+        for where, row in tar_rows(shard) if path.suffix == ".tar" else parquet_rows(shard):
             yield where, row if isinstance(row, Entry) else _accounted(row, where, custom)
     elif _is_array(path):
         yield from _array_rows(path, custom)

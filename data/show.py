@@ -72,7 +72,7 @@ def find_row(file: Path, row: int | str, tokenizer: Tokenizer) -> tuple[str, Rec
     Raises:
         DataError: there is none, or it cannot be read.
     """
-    wanted = {f"{file}:{row}", f"{file}:[{row}]", str(row)}
+    wanted = {f"{file}:{row}", f"{file}:[{row}]", f"{file.absolute()}:{row}", str(row)}
     by_id: tuple[str, Record | Entry] | None = None
     for where, found in read_rows(file, tokenizer.custom):
         if where in wanted:

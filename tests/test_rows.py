@@ -314,7 +314,7 @@ def test_an_array_is_read_as_lines_are_and_its_rows_are_named_by_index(tmp_path:
     assert entry.reason == "no_answer"
 
 
-def test_rows_of_a_shard_hear_the_members_beside_them(tmp_path: Path) -> None:
+def test_rows_of_a_shard_hear_the_members_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
     import tarfile
 
@@ -323,7 +323,8 @@ def test_rows_of_a_shard_hear_the_members_beside_them(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    (_, record), (where, entry) = read_rows(tmp_path / "a.tar")
+    monkeypatch.chdir(tmp_path)
+    (_, record), (where, entry) = read_rows("a.tar")
     assert isinstance(record, Record)
     assert (record.id, record.audio) == ("one", (AudioRef(f"{tmp_path}/a.tar/one.flac"),))
     assert isinstance(entry, Entry)
