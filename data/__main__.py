@@ -1,31 +1,105 @@
-"""Prepare records: `python -m data construct -o DIR`."""
+"""The workshop of records: `python -m data list | prepare | construct | check | show | stats | mix`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
-from qwen_audio.command import common_flags, run_command
+from qwen_audio.command import common_flags, long_flag, run_command
 from qwen_audio.config import CommandParser
+
+Add = Callable[[argparse.ArgumentParser], None]
+Work = Callable[[argparse.Namespace], object]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make sets of records that training and measuring read."""
+    """Make, check and mix the rows that training and measuring read."""
     parser = CommandParser(prog="python -m data", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    construct = commands.add_parser("construct", help="synthesise a prepared set: digits, notes, ticks, rain, beeps")
-    construct.add_argument("-o", "--output", required=True, help="data root to put the folder `constructed` in")
-    construct.add_argument("--count", type=int, default=300, help="clips of each kind (default: 300)")
-    construct.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: 0)")
-    common_flags(construct)
-    return run_command(parser.parse_args(argv), _construct)
+    for name, (text, add, _) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        add(command)
+        common_flags(command)
+    args = parser.parse_args(argv)
+    return run_command(args, COMMANDS[args.command][2])
 
 
-def _construct(args: argparse.Namespace) -> str:
-    from data.recipes.mini_extras import construct  # audio rooms load once the flags are known good
+def _list_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="everything about one corpus")
+    parser.add_argument("-t", "--task", help="the corpora that serve one of the 31 tasks")
 
-    return f"{construct(args.output, args.count, args.seed)} rows in {args.output}/constructed"
 
+def _list(args: argparse.Namespace) -> str:
+    from data.listing import listing
+
+    return listing(args.name, args.task)
+
+
+def _prepare_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="corpus, as `list` names it")
+    parser.add_argument("corpus", help="folder of the corpus in its official layout, or of its parquet files")
+    parser.add_argument("-o", "--output", required=True, help="folder for NAME/SPLIT.jsonl")
+    parser.add_argument("--splits", nargs="+", default=[], help="official splits to write (default: all that are there)")
+    long_flag(parser, "--relative-to", help="write audio paths relative to this folder (default: absolute)")
+
+
+def _prepare(args: argparse.Namespace) -> str:
+    from data.prepare import prepare
+
+    return prepare(args.name, args.corpus, args.output, splits=args.splits, relative_to=args.relative_to)
+
+
+def _model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-m", "--model", default="mini", help="checkpoint whose vocabulary and window count (default: mini)")
+    long_flag(parser, "--data-root", help="where relative audio paths begin (default: the file's folder)")
+
+
+def _check_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", help="rows in any of the known shapes: .jsonl, .json, .tar, .parquet")
+    _model_flags(parser)
+    long_flag(parser, "--long-audio", choices=("ledger", "windows"), default="ledger", help="clips over 30 s: left out, or cut into windows")
+    long_flag(parser, "--max-lost", type=float, default=0.0, help="largest share of rows that may be lost (default: 0)")
+    long_flag(parser, "--evaluation", action="store_true", help="accept rows of evaluation splits, as a benchmark does")
+    parser.add_argument("--show", type=int, default=2, help="rendered prompts to print (default: 2)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+
+
+def _check(args: argparse.Namespace) -> str:
+    from data.admission import AdmissionOptions
+    from data.check import check
+
+    options = AdmissionOptions(long_audio=args.long_audio, evaluation=args.evaluation, decode=True)
+    return check(
+        args.files,
+        model=args.model,
+        data_root=args.data_root,
+        options=options,
+        max_lost=args.max_lost,
+        show=args.show,
+        as_json=args.json,
+    )
+
+
+def _show_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="rows")
+    parser.add_argument("row", help="line number, or the row's id")
+    parser.add_argument("--picture", help="write waveform and log-mel of the row's clips there, as PNG")
+    _model_flags(parser)
+
+
+def _show(args: argparse.Namespace) -> str:
+    from data.show import show
+
+    return show(args.file, args.row, model=args.model, data_root=args.data_root, picture=args.picture)
+
+
+COMMANDS: dict[str, tuple[str, Add, Work]] = {
+    "list": ("the 31 tasks and the corpora that serve them", _list_flags, _list),
+    "prepare": ("walk a corpus in its official layout and write its rows", _prepare_flags, _prepare),
+    "check": ("run the training path over rows: a line for each that is lost or changed, tokens and hours per task", _check_flags, _check),
+    "show": ("print one row as the model reads it, ids and what is learned; draw its audio", _show_flags, _show),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -39,7 +40,10 @@ def run_command(args: argparse.Namespace, work: Callable[[argparse.Namespace], o
     level = logging.DEBUG if args.debug or args.verbose else logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        print(work(args))
+        print(work(args), flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as `| head` has; Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return STOPPED

@@ -27,7 +27,12 @@ LATE_IMPORTS = {  # room -> what it may import inside a function, being heavy an
     "chat_cli": ("qwen_audio", "numpy", "prompt_toolkit", "soundfile", "tag_schema"),
     "finetune.__main__": ("finetune", "data", "qwen_audio"),
     "eval.__main__": ("eval", "data", "qwen_audio"),
-    "data.__main__": ("data.recipes",),
+    "data.__main__": ("data",),
+    "data.archives": ("pyarrow",),
+    "data.picture": ("matplotlib",),
+    "data.recipes.parquet": ("datasets",),
+    "data.recipes.constructed.espeak": ("espeakng_loader",),
+    "data.recipes.constructed.guess": ("sklearn",),
 }
 MAY_IMPORT_TORCH = ("qwen_audio.model", "qwen_audio.engine", "data.batching", "eval.runner", "eval.speed", "finetune")
 SCORING_ROOMS = ("eval.metrics", "eval.normalize")  # torch-free, so finetune may use them
