@@ -140,7 +140,7 @@ def _fill(job: Job, draft: Path, early: Iterable[Entry]) -> tuple[Account, dict[
             found.columns["group"] = array("I", mine[groups].tobytes())
             for name, column in found.columns.items():
                 column.tofile(files[name])
-            account.admitted += len(groups)
+            account.admitted += sum(found.columns["kept"])
             for entry, group in found.entries:
                 _enter(entry, group, ledger, account)
             for group, entry_held in found.held:
@@ -162,25 +162,24 @@ def _enter(entry: Entry, group: str, ledger: Ledger, account: Account) -> None:
         account.changed[entry.reason] += 1
 
 
-def _without_doubles(job: Job, draft: Path, groups: list[str], ledger: Ledger, account: Account) -> np.ndarray | None:
-    """Enter rows whose id an earlier row has; returns which rows are kept (n,) bool, None for all."""
-    names = _column(draft, "name")
+def _without_doubles(job: Job, draft: Path, groups: list[str], ledger: Ledger, account: Account) -> np.ndarray:
+    """Enter rows whose id an earlier row has, admitted or not; returns which rows are kept, (n,) bool."""
+    columns = {name: _column(draft, name) for name in ("offset", "line", "group", "kept")}
+    kept, names = columns["kept"].astype(bool), _column(draft, "name")
     order = np.argsort(names, kind="stable")
     ordered = names[order]
     same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-    if not len(same):
-        return None
-    kept = np.ones(len(names), bool)
     first = order[np.searchsorted(ordered, ordered[same])]
-    columns = {name: _column(draft, name) for name in ("offset", "line", "group")}
+    if not len(same):
+        return kept
     with (draft / ROWS if job.converted else Path(job.path)).open("rb") as stream:
         for row, earlier in sorted(zip(order[same].tolist(), first.tolist(), strict=True)):
             (name, where), (other, there) = (_name_at(job, stream, columns, number) for number in (row, earlier))
-            if name != other:  # a hash of eight bytes, two ids: not in this life, but a row is not lost to chance
-                continue
-            kept[row] = False
-            account.admitted -= 1
-            _enter(Entry(name, "duplicate_id", where, f"the row at {there} has this id"), groups[columns["group"][row]], ledger, account)
+            if name == other and kept[row]:  # two ids may have one hash of eight bytes: a row is not lost to that
+                kept[row] = False
+                account.admitted -= 1
+                entry = Entry(name, "duplicate_id", where, f"the row at {there} has this id")
+                _enter(entry, groups[columns["group"][row]], ledger, account)
     return kept
 
 
@@ -193,28 +192,23 @@ def _name_at(job: Job, stream: BinaryIO, columns: Mapping[str, np.ndarray], row:
     return name_of(json.loads(line), where), where
 
 
-def _lay_out(draft: Path, kept: np.ndarray | None, numbers: Mapping[str, int]) -> dict[str, Tally]:
-    """Write the columns into one file, groups numbered by the order of their names; returns what each group holds."""
+def _lay_out(draft: Path, kept: np.ndarray, numbers: Mapping[str, int]) -> dict[str, Tally]:
+    """Write the columns of the rows that are kept into one file, groups numbered by their names; returns what each group holds."""
     names = sorted(numbers)
-    renumber = np.empty(len(numbers), np.uint16)
+    renumber = np.zeros(len(names), np.uint16)
     renumber[[numbers[name] for name in names]] = np.arange(len(names))
-
-    def column(name: str) -> np.ndarray:
-        values = _column(draft, name)
-        return values if kept is None else values[kept]
-
-    group = renumber[column("group")] if len(names) else np.zeros(0, np.uint16)
+    group = renumber[_column(draft, "group")[kept]]
     with (draft / COLUMNS).open("wb") as out:
         for name, kind in KINDS.items():
-            values = group if name == "group" else np.argsort(group, kind="stable") if name == "order" else column(name)
+            values = np.argsort(group, kind="stable") if name == "order" else group if name == "group" else _column(draft, name)[kept]
             values.astype(kind).tofile(out)
         out.flush()
         os.fsync(out.fileno())
-    counts, most = np.bincount(group, minlength=len(names)), len(names)
-    seconds, tokens = (np.bincount(group, column(name), most) for name in ("seconds", "tokens"))
+    counts = np.bincount(group, minlength=len(names)).tolist()
+    seconds, tokens = (np.bincount(group, _column(draft, name)[kept], len(names)).tolist() for name in ("seconds", "tokens"))
     for name in SCANNED:
         (draft / f"{name}.part").unlink()
-    values = zip(names, counts.tolist(), seconds.tolist(), tokens.tolist(), strict=True)
+    values = zip(names, counts, seconds, tokens, strict=True)
     return {name: Tally(rows, length, round(positions)) for name, rows, length, positions in values if rows}
 
 

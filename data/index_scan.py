@@ -25,7 +25,8 @@ from data.rows import parse_line
 from qwen_audio.tokenizer import Tokenizer
 
 CHUNK_ROWS: Final = 4096  # rows that one worker looks at in one go
-SCANNED: Final = {"offset": "Q", "line": "I", "seconds": "f", "tokens": "I", "group": "I", "name": "Q"}  # array's codes
+# One of each for every row that could be read, admitted or not; the codes are those of array.
+SCANNED: Final = {"offset": "Q", "line": "I", "seconds": "f", "tokens": "I", "group": "I", "name": "Q", "kept": "B"}
 
 Line = tuple[int, int, bytes]  # where it begins, its number from 1, itself
 
@@ -43,10 +44,10 @@ class Job:
 
 @dataclass(slots=True)
 class Scanned:
-    """What a chunk of rows turned out to be: columns of the admitted ones, and what is to be said of the others.
+    """What a chunk of rows turned out to be, and what is to be said of those that are not admitted as they are.
 
     Attributes:
-        columns: "name" is a hash of the row's id, "group" counts as groups does; the rest as in the index.
+        columns: "name" is a hash of the row's id, "group" counts as groups does, "kept" is 1 where the row is admitted.
         groups: name -> number in this chunk.
         entries: lines of account, each with the group of its row or UNREAD.
         held: (group, KEY=VALUE) of rows that are kept out.
@@ -113,7 +114,7 @@ def lines_of(stream: BinaryIO) -> Iterator[Line]:
 def scan(job: Job, lines: Iterable[Line]) -> Scanned:
     """Look at rows as training would; each is admitted, held out or lost."""
     found = Scanned()
-    columns, options, root = found.columns, job.options, Path(job.root)
+    columns, options, root = list(found.columns.values()), job.options, Path(job.root)
     custom = job.tokenizer.custom if job.tokenizer is not None else None
     for offset, number, line in lines:
         where = f"{job.path}:{number}"
@@ -124,21 +125,19 @@ def scan(job: Job, lines: Iterable[Line]) -> Scanned:
             found.entries.append((record, UNREAD))
             continue
         group = group_name(record)
+        number_of_group = found.groups.setdefault(group, len(found.groups))
+        name = int.from_bytes(blake2b(record.id.encode(), digest_size=8).digest(), "little")
+        tokens, seconds, kept = 0, 0.0, False
         if (entry := held_by(record, options.hold_out)) is not None:
             found.held.append((group, entry))
-            continue
-        admission = examine(record, where, options.admission, root, job.tokenizer)
-        found.entries += ((entry, group) for entry in admission.entries)
-        if admission.record is None:
-            continue
-        record = admission.record
-        tokens = estimate_positions(record) if admission.tokens is None else admission.tokens.all
-        columns["offset"].append(offset)
-        columns["line"].append(number)
-        columns["seconds"].append(record.duration_s or 0.0)
-        columns["tokens"].append(tokens)
-        columns["group"].append(found.groups.setdefault(group, len(found.groups)))
-        columns["name"].append(int.from_bytes(blake2b(record.id.encode(), digest_size=8).digest(), "little"))
+        else:
+            admission = examine(record, where, options.admission, root, job.tokenizer)
+            found.entries += ((entry, group) for entry in admission.entries)
+            if admission.record is not None:
+                tokens = estimate_positions(admission.record) if admission.tokens is None else admission.tokens.all
+                seconds, kept = admission.record.duration_s or 0.0, True
+        for column, value in zip(columns, (offset, number, seconds, tokens, number_of_group, name, kept), strict=True):
+            column.append(value)
     return found
 
 

@@ -75,8 +75,8 @@ class Mixture:
             for number, (corpus, (weight, repeat)) in enumerate(zip(corpora, factors, strict=True))
             for group, rows in corpus.sizes.items()
         )
-        self.shares = shares_of(self.units, temperature, caps or {})
-        self.parts = parts_of(self.shares)
+        self.parts = parts_of(shares_of(self.units, temperature, caps or {}))
+        self.shares = self.parts / MILLION  # as they are drawn
         self._calendar = Calendar(self.parts)
         self._sizes = np.array([unit.rows for unit in self.units], np.int64)
         self._sources = np.array([unit.source for unit in self.units], np.int64)

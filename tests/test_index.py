@@ -77,6 +77,15 @@ def test_every_row_is_admitted_held_out_or_in_the_ledger(folder: Path) -> None:
     ]
 
 
+def test_an_id_belongs_to_the_first_row_that_has_it_even_where_that_is_lost(folder: Path) -> None:
+    rows = [row("none"), row("a", id="none"), row("b", id="x", meta={"speaker": "ann"}), row("b", id="x"), row("a", id="y")]
+    (folder / "ids.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    index = open_index(folder / "ids.jsonl", IndexOptions(hold_out=("speaker=ann",)))
+    assert [record.id for record in everything(index)] == ["y"]
+    assert index.account.lost["own/asr"] == {"no_file": 1, "duplicate_id": 2}
+    assert index.account.seen == 5
+
+
 def test_positions_are_those_of_the_rendered_row(folder: Path, tiny_tokenizer: Tokenizer) -> None:
     index = open_index(folder / "rows.jsonl", IndexOptions(admission=AdmissionOptions(long_audio="windows")), tiny_tokenizer)
     read = clip_reader(folder)
