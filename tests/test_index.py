@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -16,13 +17,14 @@ import pytest
 import soundfile
 
 from data.admission import AdmissionOptions
+from data.bench_index import bench
 from data.corpus import UNREAD
 from data.examples import build_prompt, clip_reader
 from data.index import Index, IndexOptions
 from data.index_build import open_index
 from data.ledger import Entry, read_ledger
 from data.manifest import Record
-from qwen_audio.errors import DataError
+from qwen_audio.errors import ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
 
 PREFIX = {"task": "transcribe", "audio_language": "en", "text_language": "en", "instruction": "wo_itn"}
@@ -228,3 +230,14 @@ def test_a_path_is_the_same_file_wherever_it_is_said_from(folder: Path, monkeypa
     monkeypatch.chdir(folder)
     assert open_index("rows.jsonl").folder == index.folder
     assert os.path.isabs(index.where(0))
+
+
+def test_the_benchmark_resumes_where_a_run_was_without_reading_what_came_before(tmp_path: Path) -> None:
+    figures = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in bench(20_000, folder=tmp_path).splitlines())
+    assert figures["rows"].endswith("20,000 admitted")
+    assert float(figures["index on disk"].split()[0]) == pytest.approx(0.026 * 20, abs=0.02)  # 26 bytes a row, and the account
+    assert figures["next 1000 samples"].startswith("equal ")
+    assert float(figures["opened, row 15,308 read"].split()[0]) < 1
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="expected at least 10000"):
+        bench(5)
