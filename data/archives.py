@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import stat
 import tarfile
@@ -11,14 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from data.ledger import Entry
 from qwen_audio.audio import RATES
 from qwen_audio.decoding import Part, opened
 from qwen_audio.errors import AudioEmptyError, AudioFormatError, AudioLimitError, AudioNotFoundError, DataError
 
+log = logging.getLogger(__name__)
 SHARDS = (".tar", ".parquet")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 TEXTS = ("json", "txt", "text", "cls")  # endings of a sample's members that are its words
@@ -36,13 +41,6 @@ class AudioInfo:
     duration_s: float
     rate: int
     channels: int
-
-
-class Member(NamedTuple):
-    """Where a member of a tar lies, in bytes."""
-
-    offset: int
-    size: int
 
 
 def shard_of(path: Path) -> tuple[Path, str] | None:
@@ -115,29 +113,72 @@ def _stream_of(path: Path) -> Iterator[BinaryIO]:
 def _tar_bytes(shard: Path, name: str) -> bytes:
     found = os.stat(shard)
     members = tar_members(str(shard), found.st_size, found.st_mtime_ns)
-    if name not in members:
-        raise AudioNotFoundError(f"{shard}/{name}: the shard has {len(members)} members, none of that name")
-    offset, size = members[name]
+    names, offsets, sizes = members
+    place = int(np.searchsorted(names, _hashed(name)))
+    if place == len(names) or names[place] != _hashed(name):
+        raise AudioNotFoundError(f"{shard}/{name}: the shard has {len(names)} members, none of that name")
+    size = int(sizes[place])
     with shard.open("rb") as stream:
-        stream.seek(offset)
+        stream.seek(int(offsets[place]))
         data = stream.read(size)
     if len(data) < size:
         raise AudioFormatError(f"{shard}/{name}: the shard is cut off, {len(data)} of {size} bytes are there; copy it again")
     return data
 
 
-@lru_cache(maxsize=8)
-def tar_members(shard: str, size: int, mtime_ns: int) -> Mapping[str, Member]:
-    """List where a tar's files lie; size and mtime_ns are the shard's, so that a changed one is listed anew.
+@lru_cache(maxsize=256)
+def tar_members(shard: str, size: int, mtime_ns: int) -> np.ndarray:
+    """List where a tar's files lie; the list is kept beside the tar, or below $QWEN_AUDIO_HOME, and mapped.
 
+    Args:
+        shard: its path.
+        size, mtime_ns: the file's, so that a changed one is listed anew.
+    Returns:
+        (3, members) uint64: hashes of names in rising order, first bytes, sizes.
     Raises:
         AudioFormatError: it is no tar.
     """
+    kept = f"members-{size}-{mtime_ns}.npy"
+    folders = index_folders(Path(shard))
+    for folder in folders:
+        if (folder / kept).is_file():
+            return np.load(folder / kept, mmap_mode="r")
     try:
         with tarfile.open(shard, "r:") as archive:
-            return {_plain(member.name): Member(member.offset_data, member.size) for member in archive if member.isfile()}
+            members = {_hashed(_plain(member.name)): (member.offset_data, member.size) for member in archive if member.isfile()}
     except (tarfile.TarError, OSError) as error:
         raise AudioFormatError(f"{shard}: cannot be read as a tar ({error})") from error
+    listed = np.array([(name, *members[name]) for name in sorted(members)], np.uint64).reshape(-1, 3).T.copy()
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = folder / f"{kept}.{os.getpid()}.npy"
+            np.save(draft, listed)
+            draft.replace(folder / kept)
+            for old in set(folder.glob("members-*.npy")) - {folder / kept}:
+                old.unlink()
+            break
+        except OSError as error:  # a disk that cannot be written to: the list is made again by the next run
+            log.debug("%s: the list of its members cannot be kept (%s)", folder, error)
+    return listed
+
+
+def index_folders(path: Path, index_dir: str = "") -> list[Path]:
+    """Return the folders in which what is known of a file may be kept, the best place first.
+
+    Args:
+        path: the file.
+        index_dir: the one folder of indexes that is to be used; by default beside the file, else below $QWEN_AUDIO_HOME.
+    """
+    whole, home = os.path.abspath(path), os.environ.get("QWEN_AUDIO_HOME")
+    named = f"{path.name}-{blake2b(whole.encode(), digest_size=4).hexdigest()}"
+    if index_dir:
+        return [Path(index_dir) / named]
+    return [Path(f"{whole}.index"), *([Path(home) / "indexes" / named] if home else [])]
+
+
+def _hashed(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
 
 
 def _plain(name: str) -> str:

@@ -161,16 +161,6 @@ def index_key(path: Path, options: IndexOptions, tokenizer: Tokenizer | None) ->
     }
 
 
-def index_folders(path: Path, options: IndexOptions) -> list[Path]:
-    """Return where the indexes of a file may lie, the best place first: one folder below for each way to index it."""
-    whole = os.path.abspath(path)
-    name = f"{path.name}-{blake2b(whole.encode(), digest_size=4).hexdigest()}"
-    if options.index_dir:
-        return [Path(options.index_dir) / name]
-    home = os.environ.get("QWEN_AUDIO_HOME")
-    return [Path(f"{whole}.index"), *([Path(home) / "indexes" / name] if home else [])]
-
-
 def folder_name(key: Mapping[str, Any]) -> str:
     """Name the folder of an index by what it depends on."""
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()

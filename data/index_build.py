@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from data.archives import index_folders
 from data.corpus import UNREAD, Account, Tally
 from data.index import (
     ABOUT,
@@ -26,7 +27,6 @@ from data.index import (
     Index,
     IndexOptions,
     folder_name,
-    index_folders,
     index_key,
     is_index,
     split_converted,
@@ -57,7 +57,7 @@ def open_index(path: Path | str, options: IndexOptions | None = None, tokenizer:
         raise DataError(f"{path}: no such file of rows")
     key = index_key(path, options, tokenizer)
     custom = tokenizer.custom if tokenizer is not None else None
-    places = [folder / folder_name(key) for folder in index_folders(path, options)]
+    places = [folder / folder_name(key) for folder in index_folders(path, options.index_dir)]
     for place in places:
         if is_index(place, key):
             return Index(place, custom)
@@ -66,7 +66,7 @@ def open_index(path: Path | str, options: IndexOptions | None = None, tokenizer:
 
 def _build(path: Path, options: IndexOptions, tokenizer: Tokenizer | None, key: Mapping[str, Any]) -> Path:
     """Make the index in a draft folder and move it into its place, whole; returns the place."""
-    parent = _writable(path, index_folders(path, options))
+    parent = _writable(path, index_folders(path, options.index_dir))
     place = parent / folder_name(key)
     draft = parent / f"{place.name}.{os.getpid()}.part"
     shutil.rmtree(draft, ignore_errors=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
-from data.archives import AudioInfo, parquet_rows, probe, source_of, tar_rows
+from data.archives import AudioInfo, parquet_rows, probe, source_of, tar_members, tar_rows
 from data.ledger import Entry
 from qwen_audio.audio import read_audio
 from qwen_audio.errors import AudioEmptyError, AudioFormatError, AudioNotFoundError, DataError
@@ -60,6 +60,21 @@ def test_a_member_of_a_tar_has_the_bytes_that_went_in(tmp_path: Path) -> None:
     assert source_of(shard / "deep/b.flac") == members["deep/b.flac"]
     assert source_of(shard / ("long" * 40 + ".flac")) == b"third"
     assert probe(shard / "deep/b.flac") == AudioInfo(0.75, 8_000, 2)
+
+
+def test_the_list_of_a_tar_is_kept_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tar(tmp_path / "a.tar", {f"{n}.bin": bytes([n]) * n for n in range(100)})
+    assert [source_of(shard / f"{n}.bin") for n in (99, 0, 7)] == [bytes([99]) * 99, b"", b"\7" * 7]
+    assert len(list((tmp_path / "a.tar.index").glob("members-*.npy"))) == 1
+    tar_members.cache_clear()
+    monkeypatch.setattr("tarfile.open", lambda *_: pytest.fail("listed again"))
+    assert source_of(shard / "99.bin") == bytes([99]) * 99
+
+
+def test_a_tar_in_a_folder_that_cannot_be_written_to_is_listed_in_memory(tmp_path: Path) -> None:
+    shard = tar(tmp_path / "a.tar", {"a.bin": b"a"})
+    (tmp_path / "a.tar.index").write_text("in the way", encoding="utf-8")
+    assert source_of(shard / "a.bin") == b"a"
 
 
 def test_a_tar_that_was_written_anew_is_listed_anew(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_path_is_the_same_file_wherever_it_is_said_from(folder: Path, monkeypa
 def test_the_benchmark_resumes_where_a_run_was_without_reading_what_came_before(tmp_path: Path) -> None:
     figures = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in bench(20_000, folder=tmp_path).splitlines())
     assert figures["rows"].endswith("20,000 admitted")
-    assert float(figures["index on disk"].split()[0]) == pytest.approx(0.026 * 20, abs=0.02)  # 26 bytes a row, and the account
+    assert float(figures["index on disk"].split()[0]) == pytest.approx(0.026 * 20, abs=0.06)  # 26 bytes a row, and the account
     assert figures["next 1000 samples"].startswith("equal ")
     assert float(figures["opened, row 15,308 read"].split()[0]) < 1
     assert not list(tmp_path.iterdir())
