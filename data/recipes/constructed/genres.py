@@ -163,8 +163,8 @@ _MOODS = (
         rhythms=("x...x...", "x.x.x...", "..x.x..."), chord_midi=58, lead_midi=74,
     ),
 )  # fmt: skip
-_MOOD_PLANS: Mapping[str, Genre] = MappingProxyType({mood.label: mood for mood in _MOODS})
-MUSIC_EMOTIONS: tuple[str, ...] = tuple(_MOOD_PLANS)
+MOODS: Mapping[str, Genre] = MappingProxyType({mood.label: mood for mood in _MOODS})
+MUSIC_EMOTIONS: tuple[str, ...] = tuple(MOODS)
 
 
 def piece(genre: str, rng: Generator, seconds: float = 10.0) -> Piece:
@@ -184,9 +184,9 @@ def emotion_music(label: str, rng: Generator, seconds: float = 8.0) -> Piece:
     Raises:
         DataError: there is no such mood.
     """
-    if label not in _MOOD_PLANS:
+    if label not in MOODS:
         raise DataError(f"mood {label!r}: expected one of {', '.join(MUSIC_EMOTIONS)}")
-    return _Band(_MOOD_PLANS[label], rng, seconds).play(None, label)
+    return _Band(MOODS[label], rng, seconds).play(None, label)
 
 
 class _Band:

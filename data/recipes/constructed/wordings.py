@@ -99,25 +99,28 @@ def kinds() -> Mapping[str, Kind]:
     return MappingProxyType(found)
 
 
-def ask(fact: Fact, rng: np.random.Generator, *, audio_names: bool = False, requests: bool = True) -> Asked:
+def ask(
+    fact: Fact, rng: np.random.Generator, *, audio_names: bool = False, language: str | None = None, answer_in: str | None = None
+) -> Asked:
     """Put a fact into a question and an answer.
 
     Args:
         audio_names: whether answers may say "Audio 1", which stands in front of clips in a chat.
-        requests: whether the question may wish for a form or a language of the answer.
+        language: of the question; drawn where it is None or the kind is not asked in it.
+        answer_in: language of the answer, where an earlier turn has settled it; the question then has no wishes.
     """
     kind = kinds()[fact.kind]
-    language = _language(kind, rng)
+    asked_in = language if language is not None and language in kind.questions else _language(kind, rng)
     options = _option_line(fact.options, rng) if fact.options else ""
-    question = _filled(_pick(kind.questions[language], rng), fact, kind, language, options)
-    wish = _wish(kind, language, rng) if requests else None
-    heard_in = language
+    question = _filled(_pick(kind.questions[asked_in], rng), fact, kind, asked_in, options)
+    wish = _wish(kind, asked_in, rng) if answer_in is None else None
+    heard_in = answer_in if answer_in is not None and answer_in in kind.answers else asked_in
     if wish is not None:
         name, line = wish
         if name == "request.language":
-            heard_in = _other(kind, language, rng)
-            line = line.replace("{language}", _entry("spoken_language", _NAMES[heard_in], language, None))
-        question += ("\n" if "\n" in question else "" if language in ("zh", "ja") else " ") + line
+            heard_in = _pick([code for code in kind.answers if code != asked_in], rng)
+            line = line.replace("{language}", language_in(heard_in, asked_in))
+        question += ("\n" if "\n" in question else "" if asked_in in ("zh", "ja") else " ") + line
     forms = [form for form in kind.answers[heard_in] if not form.startswith("Audio ")]
     named = [form for form in kind.answers[heard_in] if form.startswith("Audio ")] if audio_names else []
     if wish is not None and wish[0] in ("request.word", "request.brief"):
@@ -127,7 +130,28 @@ def ask(fact: Fact, rng: np.random.Generator, *, audio_names: bool = False, requ
     else:
         template = forms[0] if rng.random() < 0.4 else _pick([*forms, *named], rng)
     answers = [_filled(form, fact, kind, heard_in, options) for form in (template, *forms, *named)]
-    return Asked(question, answers[0], tuple(dict.fromkeys(answers)), language)
+    return Asked(question, answers[0], tuple(dict.fromkeys(answers)), asked_in)
+
+
+def phrase(name: str, rng: np.random.Generator, language: str = "en", /, **fills: str) -> str:
+    """Draw a line of a kind that is no question of its own ("chat.follow"), and fill it in."""
+    text = _pick(kinds()[name].questions[language], rng)
+    for key, value in fills.items():
+        text = text.replace("{" + key + "}", value)
+    return text
+
+
+def reply(name: str, rng: np.random.Generator, language: str = "en", /, **fills: str) -> str:
+    """Draw an answer to such a line."""
+    text = _pick(kinds()[name].answers[language], rng)
+    for key, value in fills.items():
+        text = text.replace("{" + key + "}", value)
+    return text
+
+
+def language_in(code: str, language: str) -> str:
+    """Name a language in another one."""
+    return _entry("spoken_language", _NAMES[code], language, None)
 
 
 def option_order(right: str, wrong: Sequence[str], rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
@@ -150,10 +174,6 @@ def _language(kind: Kind, rng: np.random.Generator) -> str:
     if not others or rng.random() < _IN_ENGLISH:
         return "en"
     return _pick(others, rng)
-
-
-def _other(kind: Kind, language: str, rng: np.random.Generator) -> str:
-    return _pick([code for code in kind.answers if code != language], rng)
 
 
 def _wish(kind: Kind, language: str, rng: np.random.Generator) -> tuple[str, str] | None:
