@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from data.groups import held_out, prepared_records, split_rows
 from data.manifest import Record
 from data.recipes.prepared import spoken_form, tagged_records
 from eval.baseline import predict as regress
-from eval.report import Score, markdown_table
+from eval.report.tables import beside_baseline
 from eval.runner import predict
+from eval.score import Score
 from eval.statistics import interval, ratio
 from qwen_audio.engine import Engine, load
 from qwen_audio.errors import DataError
@@ -38,6 +39,8 @@ class Metric:
     name: str
     add: Callable[[Record, str], Pair]
     signature: str
+    unit: str = "%"
+    better: str = "higher"
 
 
 def _errors(record: Record, answer: str) -> Pair:
@@ -95,13 +98,13 @@ def _timed_errors(record: Record, answer: str) -> Pair:
     return float(counts.substitutions + counts.deletions + counts.insertions), float(len(_timed(record.target)))
 
 
-WORDS = Metric("WER", _errors, "jiwer words, lower case without punctuation")
-CHARACTERS = Metric("CER", _errors, "jiwer characters, without punctuation and spaces")
+WORDS = Metric("WER", _errors, "jiwer words, lower case without punctuation", better="lower")
+CHARACTERS = Metric("CER", _errors, "jiwer characters, without punctuation and spaces", better="lower")
 EXACT = Metric("exact", _equal, "whole answer, case-insensitive")
 PITCH = Metric("pitch exact", lambda record, answer: _pitch(record, answer, 0), "MIDI number equal; unreadable counts as wrong")
 NEAR = Metric("pitch within a semitone", lambda record, answer: _pitch(record, answer, 1), "MIDI number at most 1 off")
-TIMES = Metric("boundary error", _boundaries, "ms, mean of start and end over words heard rightly")
-TIMED_WORDS = Metric("WER", _timed_errors, "jiwer words, times removed")
+TIMES = Metric("boundary error", _boundaries, "ms, mean of start and end over words heard rightly", "ms", "lower")
+TIMED_WORDS = Metric("WER", _timed_errors, "jiwer words, times removed", better="lower")
 
 
 def metrics_of(record: Record) -> tuple[Metric, ...]:
@@ -118,12 +121,15 @@ def metrics_of(record: Record) -> tuple[Metric, ...]:
 def score(benchmark: str, metric: Metric, records: Sequence[Record], answers: Sequence[str]) -> Score:
     """Score answers as one ratio over all records, with an interval over speakers where they are named, else over records."""
     sums = np.array([metric.add(record, answer) for record, answer in zip(records, answers, strict=True)])
-    clusters = [record.meta.get("speaker") or record.id for record in records]
+    clusters, kind = [record.meta.get("speaker") or record.id for record in records], "speaker or sample"
     if len(set(clusters)) < 5:  # too few voices to resample: the interval is over recordings, and says nothing of new voices
-        clusters = [record.id for record in records]
+        clusters, kind = [record.id for record in records], "sample"
     value = float(ratio(sums.sum(0, keepdims=True))[0])
     bounds = interval(sums, ratio, clusters, limits=(0.0, np.inf))
-    return Score(benchmark, metric.name, value, len(records), (bounds.low, bounds.high), metric.signature)
+    return Score(
+        benchmark, metric.name, value, value, metric.unit, metric.better, len(records), {"ok": len(records)}, bounds.low, bounds.high,
+        bounds.n_clusters, kind, metric.signature,
+    )  # fmt: skip
 
 
 def measure(
@@ -144,9 +150,9 @@ def measure(
         scores, baselines, answers = more + scores, beside | baselines, said + answers
     return {
         "model": engine.name,
-        "scores": [asdict(one) for one in scores],
-        "baselines": [asdict(one) for one in baselines.values()],
-        "table": markdown_table(scores, baselines),
+        "scores": [one.to_json() for one in scores],
+        "baselines": [one.to_json() for one in baselines.values()],
+        "table": beside_baseline(scores, baselines),
         "answers": answers,
     }
 
@@ -206,7 +212,8 @@ def measure_folds(
     learned, records = ([r for r in part if r.family == wanted[r.dataset][0]] for part in (learned, learned + records))
     parts: defaultdict[str, tuple[list[Record], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
     for folder in folds:
-        entries = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hold_out"]
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        entries = settings.get("mixture", settings)["hold_out"]  # older runs wrote it among their own settings
         engine = fold_of(folder)
         for dataset in wanted:
             mine = [record for record in records if record.dataset == dataset]
