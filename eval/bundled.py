@@ -18,7 +18,9 @@ from data.manifest import Record
 from data.recipes.prepared import spoken_form, tagged_records
 from eval.baseline import predict as regress
 from eval.report.tables import beside_baseline
-from eval.runner import predict
+from eval.models.base import Asked
+from eval.models.engine import EngineModel
+from eval.runner import answer_all
 from eval.score import Score
 from eval.statistics import interval, ratio
 from qwen_audio.engine import Engine, load
@@ -30,6 +32,7 @@ from tag_schema.vocabulary import TagError
 Pair = tuple[float, float]
 UNSPACED = ("zh", "ja")
 DEV_PAIRS = 200
+MAX_NEW_TOKENS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,12 @@ def merge_captions(records: Iterable[Record]) -> list[Record]:
 
 def _fields(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}
+
+
+def predict(engine: Engine, records: Sequence[Record], read: ReadClip, *, batch_size: int = 16) -> list[str]:
+    """Return the answer to each record, greedily; "" where there is none."""
+    rows = [Asked(record, tuple((read(ref),) for ref in record.audio), MAX_NEW_TOKENS) for record in records]
+    return [answer.text for answer in answer_all(EngineModel(engine, identity=engine.name), rows, batch_size)]
 
 
 def _said(name: str, records: Sequence[Record], replies: Sequence[str]) -> list[dict[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from eval.metrics.sample import Metric, NotComputed, Sample
-from eval.score import clusters_of
+from eval.metrics.sample import Metric, Sample
+from eval.score import NAN, Scoring, clusters_of, measure, plain, statuses
 from eval.statistics import FEW_CLUSTERS, Difference, compare, holm
 from qwen_audio.errors import DataError
 
@@ -21,6 +23,7 @@ class Comparison:
 
     Attributes:
         first, second: strict values.
+        failed: how many samples of each run have no answer that can be read.
         difference: second less first, with its interval and p-values; None where the metric cannot be computed.
         p_holm: the randomisation test's p-value, adjusted after Holm over all comparisons of the table.
     """
@@ -34,8 +37,14 @@ class Comparison:
     first: float
     second: float
     difference: Difference | None
-    p_holm: float = float("nan")
+    p_holm: float = NAN
     not_computed: str = ""
+    failed: tuple[int, int] = (0, 0)
+
+    @property
+    def few(self) -> bool:
+        """Whether the interval stands on too few clusters to say much of new ones."""
+        return self.difference is not None and self.difference.n_clusters < FEW_CLUSTERS
 
     @property
     def verdict(self) -> str:
@@ -64,88 +73,61 @@ def compare_runs(
     found = [one for name in first for one in _compare(name, *_paired(name, first[name], second[name]), metrics[name])]
     tested = [one for one in found if one.difference is not None]
     adjusted = iter(holm([one.difference.p_randomisation for one in tested if one.difference is not None]))
-    return [one if one.difference is None else _with_holm(one, next(adjusted)) for one in found]
+    return [one if one.difference is None else replace(one, p_holm=next(adjusted)) for one in found]
 
 
 def _paired(benchmark: str, first: Sequence[Sample], second: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Bring two lists of samples into the same order; refuse unequal ones."""
-    ones, twos = ({sample.id: sample for sample in samples} for samples in (first, second))
+    ones, twos = _by_id(benchmark, first), _by_id(benchmark, second)
     if ones.keys() != twos.keys():
         alone = sorted(ones.keys() ^ twos.keys())
-        shown = ", ".join(alone[:SHOWN_IDS]) + (", .." if len(alone) > SHOWN_IDS else "")
         raise DataError(
-            f"{benchmark}: {len(alone)} ids stand in one run alone ({shown}): only the same samples can be compared; "
+            f"{benchmark}: {len(alone)} ids stand in one run alone ({_some(alone)}): only the same samples can be compared; "
             "run both on all of them, without --limit"
         )
     order = sorted(ones)
     changed = [name for name in order if ones[name].references != twos[name].references]
     if changed:
         raise DataError(
-            f"{benchmark}: {len(changed)} references differ between the runs ({changed[0]}): they were made from other versions"
+            f"{benchmark}: {len(changed)} references differ between the runs ({_some(changed)}): they were made from other versions"
         )
     return [ones[name] for name in order], [twos[name] for name in order]
 
 
-def _compare(benchmark: str, first: list[Sample], second: list[Sample], metrics: Sequence[Metric]) -> list[Comparison]:
-    clusters, kind = clusters_of(first)
-    found = []
-    for metric in metrics:
-        try:
-            one, two = metric.measure(first), metric.measure(second)
-        except NotComputed as error:
-            nan = float("nan")
-            found.append(
-                Comparison(benchmark, metric.name, metric.unit, metric.better, len(first), kind, nan, nan, None, not_computed=str(error))
-            )
-            continue
-        gap = compare(one.sums, two.sums, one.statistic, clusters)
-        found.append(Comparison(benchmark, metric.name, metric.unit, metric.better, len(first), kind, one.value, two.value, gap))
+def _by_id(benchmark: str, samples: Sequence[Sample]) -> dict[str, Sample]:
+    found = {sample.id: sample for sample in samples}
+    if len(found) < len(samples):
+        twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+        raise DataError(f"{benchmark}: {len(twice)} ids stand twice in one run ({_some(twice)}): samples are paired by their ids")
     return found
 
 
-def _with_holm(one: Comparison, p_holm: float) -> Comparison:
-    return Comparison(**{name: getattr(one, name) for name in one.__slots__} | {"p_holm": p_holm})
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN_IDS]) + (", .." if len(names) > SHOWN_IDS else "")
 
 
-def comparison_rows(found: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Return plain rows for JSON."""
-    return [{**asdict(one), "verdict": one.verdict} for one in found]
+def _compare(benchmark: str, first: list[Sample], second: list[Sample], metrics: Sequence[Metric]) -> list[Comparison]:
+    clusters, kind = clusters_of(first)
+    scorings = measure(benchmark, first, metrics), measure(benchmark, second, metrics)
+    return [_metric(scorings, number, clusters, kind) for number in range(len(metrics))]
 
 
-def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> str:
-    """Return a Markdown table: values, difference with its interval, p-values, what could have been found."""
-    head = f"| set | metric | n | {names[0]} | {names[1]} | difference | 95 % interval | p | p (Holm) | McNemar | detectable | verdict |"
-    lines = [head, "|" + "---|" * 12]
-    few = False
-    for one in found:
-        if one.difference is None:
-            lines.append(f"| {one.benchmark} | {one.metric} | {one.n} | | | | | | | | | not computed: {one.not_computed} |")
-            continue
-        gap = one.difference
-        few |= gap.n_clusters < FEW_CLUSTERS
-        exact = "" if gap.p_mcnemar is None else _p(gap.p_mcnemar)
-        mark = "*" if gap.n_clusters < FEW_CLUSTERS else ""
-        lines.append(
-            f"| {one.benchmark} | {one.metric} | {one.n} | {_value(one.first, one.unit)} | {_value(one.second, one.unit)} "
-            f"| {_value(gap.value, one.unit, signed=True)} | {_value(gap.low, one.unit, signed=True)} to "
-            f"{_value(gap.high, one.unit, signed=True)}{mark} | {_p(gap.p_randomisation)} | {_p(one.p_holm)} | {exact} "
-            f"| {_value(gap.detectable, one.unit)} | {one.verdict} |"
-        )
-    lines.append("")
-    lines.append(
-        "p: approximate randomisation over clusters, two-sided; detectable: true difference found 4 times in 5 with these samples."
-    )
-    if few:
-        lines.append(f"* fewer than {FEW_CLUSTERS} clusters: the interval says little of new speakers or recordings.")
-    return "\n".join(lines)
+def _metric(scorings: tuple[Scoring, Scoring], number: int, clusters: Sequence[str], kind: str) -> Comparison:
+    """Compare two runs by one of their metrics."""
+    one, two = (scoring.measured[number] for scoring in scorings)
+    metric, benchmark, n = scorings[0].metrics[number], scorings[0].benchmark, len(clusters)
+    blank = Comparison(benchmark, metric.name, metric.unit, metric.better, n, kind, NAN, NAN, None)
+    if isinstance(one, str) or isinstance(two, str):
+        return replace(blank, not_computed=one if isinstance(one, str) else str(two))
+    failed = [n - statuses(scoring.samples, found.parsed).get("ok", 0) for scoring, found in zip(scorings, (one, two), strict=True)]
+    blank = replace(blank, first=one.value, second=two.value, failed=(failed[0], failed[1]))
+    nowhere = [which for which, found in (("first", one), ("second", two)) if math.isnan(found.value)]
+    if nowhere:
+        return replace(blank, not_computed=f"no value in the {' and the '.join(nowhere)} run: nothing was there to measure")
+    assert one.sums.shape == two.sums.shape, f"{metric.name}: sums of {one.sums.shape} and {two.sums.shape} for the same samples"
+    return replace(blank, difference=compare(one.sums, two.sums, one.statistic, clusters))
 
 
-def _value(value: float, unit: str, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if unit == "%":
-        return f"{100 * value:{sign}.2f} %"
-    return f"{value:{sign}.1f} ms" if unit == "ms" else f"{value:{sign}.4g}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def to_json(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return plain rows; what is not a number becomes null."""
+    return [{name: plain(value) for name, value in (asdict(one) | {"verdict": one.verdict}).items()} for one in found]

@@ -9,7 +9,8 @@ from prepared_tree import write_tree  # type: ignore[import-not-found]
 from data.manifest import AudioRef, Record
 from eval.baseline import log_mel_statistics, predict
 from eval.bundled import CHARACTERS, EXACT, NEAR, PITCH, TIMES, WORDS, measure, merge_captions, metrics_of, score
-from eval.report import Score, markdown_table
+from eval.report.tables import beside_baseline
+from eval.score import Score
 from qwen_audio.engine import Engine
 from tag_schema.tasks import prefix_for
 
@@ -63,8 +64,11 @@ def test_the_regression_tells_low_from_high_noise() -> None:
 
 
 def test_the_table_writes_shares_and_times_each_in_its_unit() -> None:
-    scores = [Score("a", "exact", 0.5, 10, (0.2, 0.8), ""), Score("b", "boundary error", 31.4, 10, (20.0, 40.0), "")]
-    table = markdown_table(scores, {("a", "exact"): Score("a", "exact", 0.25, 10, (0.1, 0.4), "")})
+    def made(name: str, metric: str, value: float, low: float, high: float, unit: str) -> Score:
+        return Score(name, metric, value, value, unit, "higher", 10, {"ok": 10}, low, high, 10, "sample", "")
+
+    scores = [made("a", "exact", 0.5, 0.2, 0.8, "%"), made("b", "boundary error", 31.4, 20.0, 40.0, "ms")]
+    table = beside_baseline(scores, {("a", "exact"): made("a", "exact", 0.25, 0.1, 0.4, "%")})
     assert "| a | exact | 10 | 50.0% | 20.0% to 80.0% | 25.0% |" in table
     assert "| b | boundary error | 10 | 31 ms | 20 ms to 40 ms |  |" in table
 
