@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +14,7 @@ from data.ledger import Entry, Ledger
 from data.lengths import estimate_positions
 from data.manifest import Record
 
+OPEN_MOST = 200  # files of one source that are open at a time, two handles each
 UNREAD = "?"  # stands for the group of a row that could not be read
 
 
@@ -136,6 +137,9 @@ class Corpus(Protocol):
     def where(self, row: int) -> str:
         """Say where a row stands: FILE:LINE."""
 
+    def close(self) -> None:
+        """Close what is open; what is asked next opens it again."""
+
 
 class MemoryCorpus:
     """Records that are held in memory: small sets and tests.
@@ -202,6 +206,9 @@ class MemoryCorpus:
         """Say which row it is: these have no lines of their own."""
         return f"{self.name}:{self._records[row].id}"
 
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
 
 class JoinedCorpus:
     """Several corpora as one, the files of a source one after another."""
@@ -212,7 +219,7 @@ class JoinedCorpus:
         self.account = Account()
         for part in parts:
             self.account.add(part.account)
-        self._parts = parts
+        self._parts, self._used = parts, OrderedDict[int, None]()
         self._firsts = np.cumsum([0, *(len(part) for part in parts)])  # a part's first row
         names = sorted({group for part in parts for group in part.sizes})
         counts = np.array([[part.sizes.get(group, 0) for part in parts] for group in names], np.int64).reshape(len(names), len(parts))
@@ -226,22 +233,23 @@ class JoinedCorpus:
 
     def rows(self, groups: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Return the numbers (n,) of the rows that stand at places (n,) of groups (n,), both counted from 0."""
-        out = np.empty(len(groups), np.int64)
-        owners = (self._ends[groups] <= places[:, None]).sum(1)
-        for part in np.unique(owners):
+        out, owners = np.empty(len(groups), np.int64), np.empty(len(groups), np.int64)
+        for group in np.unique(groups):
+            owners[groups == group] = np.searchsorted(self._ends[group], places[groups == group], side="right")
+        for part in np.unique(owners).tolist():
             mine = np.flatnonzero(owners == part)
             before = self._ends[groups[mine], part - 1] if part else 0
             inside = np.array([self._numbers[part][self._names[group]] for group in groups[mine]], np.int64)
-            out[mine] = self._firsts[part] + self._parts[part].rows(inside, places[mine] - before)
+            out[mine] = self._firsts[part] + self._part(part).rows(inside, places[mine] - before)
         return out
 
     def measure(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions (n,) and the seconds of audio (n,) of rows (n,)."""
         tokens, seconds = np.empty(len(rows), np.uint32), np.empty(len(rows), np.float32)
         owners = np.searchsorted(self._firsts, rows, side="right") - 1
-        for part in np.unique(owners):
+        for part in np.unique(owners).tolist():
             mine = np.flatnonzero(owners == part)
-            tokens[mine], seconds[mine] = self._parts[part].measure(rows[mine] - self._firsts[part])
+            tokens[mine], seconds[mine] = self._part(part).measure(rows[mine] - self._firsts[part])
         return tokens, seconds
 
     def tallies(self) -> dict[str, Tally]:
@@ -264,7 +272,21 @@ class JoinedCorpus:
 
     def _owner(self, row: int) -> tuple[Corpus, int]:
         number = int(np.searchsorted(self._firsts, row, side="right")) - 1
-        return self._parts[number], row - int(self._firsts[number])
+        return self._part(number), row - int(self._firsts[number])
+
+    def _part(self, number: int) -> Corpus:
+        """Return a part and close the one that was not asked for longest: a process may have so many files open."""
+        self._used[number] = None
+        self._used.move_to_end(number)
+        if len(self._used) > OPEN_MOST:
+            self._parts[self._used.popitem(last=False)[0]].close()
+        return self._parts[number]
+
+    def close(self) -> None:
+        """Close what is open; what is asked next opens it again."""
+        for number in self._used:
+            self._parts[number].close()
+        self._used.clear()
 
 
 def starts_of(sizes: Mapping[str, int]) -> np.ndarray:

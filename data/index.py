@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -66,15 +65,18 @@ class Index:
         self._custom, self._starts, self._n_rows = custom, starts_of(self.sizes), about["rows"]
         self._converted: bool = about["converted"]
         self._file: int | None = None
+        self._columns: dict[str, np.ndarray] = {}
 
-    @cached_property
-    def columns(self) -> dict[str, np.ndarray]:
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
         """The mapped arrays, one value a row."""
-        columns, offset = {}, 0
-        for name, kind in KINDS.items():
-            columns[name] = _mapped(self.folder / COLUMNS, kind, offset, self._n_rows)
-            offset += columns[name].nbytes
-        return columns
+        if not self._columns:
+            whole = np.memmap(self.folder / COLUMNS, np.uint8, mode="r") if self._n_rows else np.zeros(0, np.uint8)
+            first = 0
+            for name, kind in KINDS.items():
+                last = first + self._n_rows * np.dtype(kind).itemsize
+                self._columns[name], first = whole[first:last].view(kind), last
+        return self._columns
 
     @property
     def ledger(self) -> Path:
@@ -122,19 +124,14 @@ class Index:
         return split_converted(line) if self._converted else (f"{self.name}:{self.columns['line'][row]}", line)
 
     def close(self) -> None:
-        """Close the file of rows; the next row opens it again."""
+        """Close the file of rows and let go of the arrays; what is asked next opens them again."""
+        self._columns = {}
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "columns"} | {"_file": None}
-
-
-def _mapped(path: Path, kind: str, offset: int, count: int) -> np.ndarray:
-    if not count:  # nothing can be mapped
-        return np.zeros(0, kind)
-    return np.memmap(path, kind, mode="r", offset=offset, shape=(count,))
+        return {**self.__dict__, "_columns": {}, "_file": None}
 
 
 def split_converted(line: bytes) -> tuple[str, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data.admission import AdmissionOptions, count_tokens
-from data.corpus import Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
+from data.corpus import UNREAD, Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
 from data.groups import prepared_records, split_rows
 from data.index import IndexOptions
 from data.index_build import open_index
@@ -83,7 +83,7 @@ def _prepared(source: Source, root: str, config: MixtureConfig, tokenizer: Token
     account = Account()
     for row in rows:
         if row["duration_s"] > WINDOW_S:
-            account.lose(f"{row['set']}/{row['tasks'][0] if row['tasks'] else 'chat'}", "too_long")
+            account.lose(UNREAD, "too_long")  # in which group it would be, its records would say, and it has none
     return MemoryCorpus(
         prepared_records(rows, source.pairs, seed),
         name=root,

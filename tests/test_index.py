@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 import tarfile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from data.index import Index, IndexOptions
 from data.index_build import open_index
 from data.ledger import Entry, read_ledger
 from data.manifest import Record
+from data.mixture_config import mixture_config
+from data.sources import open_mixture
 from qwen_audio.errors import ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
 
@@ -223,6 +226,20 @@ def test_several_processes_make_the_same_index(folder: Path, tiny_tokenizer: Tok
     )
     for name in ("columns.bin", "ledger.jsonl", "index.json"):
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
+
+
+def test_a_source_of_many_files_keeps_few_of_them_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.corpus.OPEN_MOST", 3)
+    for number in range(12):
+        (folder / f"part{number:02}.jsonl").write_text(json.dumps(row("a", f"row {number}")), encoding="utf-8")
+    config = mixture_config({"sources": [str(folder / "part*.jsonl")]})
+    mixed = open_mixture(config)
+    before = len(os.listdir("/dev/fd"))
+    drawn = [mixed.record(draw) for draw in islice(mixed.draws(), 12)]
+    assert {record.target for record in drawn if isinstance(record, Record)} == {f"row {number}" for number in range(12)}
+    assert len(os.listdir("/dev/fd")) <= before + 2 * 3
+    mixed.corpora[0].close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_path_is_the_same_file_wherever_it_is_said_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
