@@ -76,7 +76,7 @@ def stream(rng: Generator) -> Wave:
 def water_drop(rng: Generator) -> Wave:
     """Let a drop fall into water: a tone that leaps up and dies."""
     n, tone = n_samples(rng.uniform(0.2, 0.3)), rng.uniform(500, 900)
-    wave = glide(tone * envelope(n, [(0, 1), (0.15, 1.35), (0.5, 2.3), (1, 2.6)])) * decay(n, 0.16)
+    wave = glide(tone * envelope(n, [(0, 1), (0.15, 1.4), (0.5, 2.3), (1, 2.6)])) * decay(n, 0.24)
     return faded(peaked(wave), 0.001, 0.03)
 
 
