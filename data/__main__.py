@@ -58,7 +58,9 @@ def _model_flags(parser: argparse.ArgumentParser) -> None:
 def _check_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", help="rows in any of the known shapes: .jsonl, .json, .tar, .parquet")
     _model_flags(parser)
-    long_flag(parser, "--long-audio", choices=("ledger", "windows"), default="ledger", help="clips over 30 s: left out, or cut into windows")
+    long_flag(
+        parser, "--long-audio", choices=("ledger", "windows"), default="ledger", help="clips over 30 s: left out, or cut into windows"
+    )
     long_flag(parser, "--max-lost", type=float, default=0.0, help="largest share of rows that may be lost (default: 0)")
     long_flag(parser, "--evaluation", action="store_true", help="accept rows of evaluation splits, as a benchmark does")
     parser.add_argument("--show", type=int, default=2, help="rendered prompts to print (default: 2)")
@@ -94,11 +96,38 @@ def _show(args: argparse.Namespace) -> str:
     return show(args.file, args.row, model=args.model, data_root=args.data_root, picture=args.picture)
 
 
+def _stats_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", help="rows")
+    long_flag(parser, "--data-root", help="where relative audio paths begin (default: the file's folder)")
+
+
+def _stats(args: argparse.Namespace) -> str:
+    from data.stats import stats
+
+    return stats(args.files, args.data_root)
+
+
+def _mix_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="YAML file with the mixture, or a training configuration that holds one")
+    parser.add_argument("--draws", type=int, default=100_000, help="draws to tell hours, tokens and repeats of (default: 100000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order, where the file names none (default: 0)")
+    _model_flags(parser)
+
+
+def _mix(args: argparse.Namespace) -> str:
+    from data.mix import mix
+
+    changes = {"data_root": args.data_root} if args.data_root else {}
+    return mix(args.config, model=args.model, draws=args.draws, seed=args.seed, **changes)
+
+
 COMMANDS: dict[str, tuple[str, Add, Work]] = {
     "list": ("the 31 tasks and the corpora that serve them", _list_flags, _list),
     "prepare": ("walk a corpus in its official layout and write its rows", _prepare_flags, _prepare),
     "check": ("run the training path over rows: a line for each that is lost or changed, tokens and hours per task", _check_flags, _check),
     "show": ("print one row as the model reads it, ids and what is learned; draw its audio", _show_flags, _show),
+    "stats": ("hours, rows and lengths of files of rows, per task, dataset and language", _stats_flags, _stats),
+    "mix": ("what a run will see: admitted and lost rows, weights, caps, repeats, hours and tokens per task", _mix_flags, _mix),
 }
 
 if __name__ == "__main__":
