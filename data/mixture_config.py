@@ -114,7 +114,7 @@ def read_mixture_config(path: Path | str, **changes: Any) -> MixtureConfig:
 
     Args:
         path: a file of its own, or a training configuration.
-        changes: settings that lie over the file's.
+        changes: settings that lie over the file's; None leaves the file's.
     Raises:
         ConfigError: the file is missing, not YAML, or has an unknown or unfit setting.
     """
@@ -127,4 +127,4 @@ def read_mixture_config(path: Path | str, **changes: Any) -> MixtureConfig:
     section = values.get(SECTION, values)
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path}: {SECTION} is {section!r}: expected settings")
-    return mixture_config({**section, **changes}, str(path))
+    return mixture_config({**section, **{name: value for name, value in changes.items() if value is not None}}, str(path))

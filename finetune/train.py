@@ -275,4 +275,5 @@ def _describe(run: Run) -> None:
     log.info("%.2f M parameters, %d classes for the encoder", parameters / 1e6, len(run.heads.classes))
     mixture = run.mixture
     for unit, share in zip(mixture.units, mixture.shares.tolist(), strict=True):
-        log.info("%5.1f %% %6d records  %s", 100 * share, unit.rows, unit.group)
+        if share:
+            log.info("%7.3f %% %6d records  %s", 100 * share, unit.rows, unit.group)
