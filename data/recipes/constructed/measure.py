@@ -32,6 +32,8 @@ def loudness_db(samples: Samples) -> float:
 
 def levels_db(samples: Samples) -> Levels:
     """Give the level of each 5 ms in decibels below full scale, over 10 ms."""
+    if not len(samples):
+        return np.zeros(0)
     step = round(_STEP_S * RATE)
     padded = np.pad(np.square(samples, dtype=np.float64), (0, -len(samples) % step))
     power = padded.reshape(-1, step).mean(1)
@@ -41,8 +43,10 @@ def levels_db(samples: Samples) -> Levels:
 def active_spans(samples: Samples, *, min_gap_s: float = 0.08) -> list[tuple[float, float]]:
     """Find the stretches in which something stands out of the background, in seconds; shorter gaps are bridged."""
     levels = levels_db(samples)
-    floor = max(_SILENT_DBFS, levels.max(initial=-120.0) - _BELOW_PEAK_DB, float(np.percentile(levels, 10)) + _OVER_FLOOR_DB)
-    if len(levels) and np.percentile(levels, 10) > levels.max() - 2 * _OVER_FLOOR_DB:  # no background to stand out of
+    if not len(levels):
+        return []
+    floor = max(_SILENT_DBFS, levels.max() - _BELOW_PEAK_DB, float(np.percentile(levels, 10)) + _OVER_FLOOR_DB)
+    if np.percentile(levels, 10) > levels.max() - 2 * _OVER_FLOOR_DB:  # no background to stand out of
         floor = max(_SILENT_DBFS, levels.max() - _BELOW_PEAK_DB)
     active = np.concatenate([[False], levels > floor, [False]])
     edges = np.flatnonzero(active[1:] != active[:-1]).reshape(-1, 2)
