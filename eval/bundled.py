@@ -17,9 +17,9 @@ from data.groups import held_out, prepared_records, split_rows
 from data.manifest import Record
 from data.recipes.prepared import spoken_form, tagged_records
 from eval.baseline import predict as regress
-from eval.report.tables import beside_baseline
 from eval.models.base import Asked
 from eval.models.engine import EngineModel
+from eval.report.tables import beside_baseline
 from eval.runner import answer_all
 from eval.score import Score
 from eval.statistics import interval, ratio
