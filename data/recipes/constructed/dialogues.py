@@ -74,7 +74,7 @@ class _Talk:
         asked = ask(fact, self.rng, audio_names=True, language=self.language, answer_in=self.answer_in)
         text = phrase(frame, self.rng, asked.language, question=asked.question, **fills) if frame else asked.question
         self.say(text, clips)
-        self.answer(asked.answer, f"chat.{fact.kind}", fact.label, asked.references)
+        self.answer(asked.answer, fact.kind, fact.label, asked.references)
 
     def chatter(self, name: str) -> None:
         """Exchange words without audio."""
@@ -117,7 +117,7 @@ def follow_up(rng: Generator, pool: Pool | None) -> Example:
             continue
         asked = ask(again, rng, language=talk.language, answer_in=talk.language)
         talk.say(phrase("chat.follow", rng, talk.language), heard.clips)
-        talk.answer(asked.answer, f"chat.follow.{fact.kind}", again.label, asked.references)
+        talk.answer(asked.answer, fact.kind, again.label, asked.references)
     return talk.finish()
 
 

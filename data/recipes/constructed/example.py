@@ -121,10 +121,10 @@ def question(family: str, heard: Heard, rng: Generator) -> Example:
     fact = heard.facts[int(rng.integers(len(heard.facts)))]
     asked = ask(fact, rng)
     made = tagged(
-        family, heard.clips, asked.answer, kind=fact.kind, label=fact.label, references=asked.references, choices=fact.options,
+        family, heard.clips, asked.answer, label=fact.label, references=asked.references, choices=fact.options,
         meta=heard.meta, question=asked.question, **_languages(family, asked),
     )  # fmt: skip
-    return replace(made, meta={**made.meta, "language": asked.language})
+    return replace(made, kind=(fact.kind,), meta={**made.meta, "language": asked.language})
 
 
 def _languages(family: str, asked: Asked) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Guess:
     @property
     def leaks(self) -> bool:
         """Say whether the text gives answers away: surely more than LIMIT above chance, or one answer is surely the usual one."""
-        spread = math.sqrt(self.chance * (1 - self.chance) / max(1, self.n))
+        spread = math.sqrt(MAJORITY * (1 - MAJORITY) / max(1, self.n))
         return self.excess - _SIGMAS * self.error > LIMIT or self.chance - _SIGMAS * spread > MAJORITY
 
 
