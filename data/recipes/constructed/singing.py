@@ -61,7 +61,7 @@ _ALL = (
     Singer("Iris Vale", "female", 65, 1.22, 7.0, 90, -12, 0.03, 0.5, "ea", 0.06),
     Singer("Jonas Reed", "male", 54, 0.97, 5.6, 70, -9, 0.02, 1.1, "ae", 0.05),
     Singer("Kaya Moss", "female", 74, 1.32, 0.0, 0, -16, 0.15, 0.2, "iu", 0.02),
-    Singer("Linus Gray", "male", 59, 1.00, 0.0, 0, -28, 0.28, 0.1, "ou", 0.05),
+    Singer("Linus Gray", "male", 56, 0.90, 0.0, 0, -28, 0.28, 0.1, "ea", 0.05),
     Singer("Mona Frost", "female", 63, 1.14, 5.8, 50, -7, 0.02, 1.4, "ao", 0.08),
     Singer("Nils Becker", "male", 48, 0.94, 6.6, 85, -16, 0.10, 0.4, "ie", 0.06),
     Singer("Olga Rain", "female", 70, 1.20, 4.8, 15, -26, 0.20, 0.4, "ua", 0.12),
