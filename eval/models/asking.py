@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from data.manifest import AudioRef, Record, Role, Turn
+from eval.benchmarks.benchmark import LETTERS, TOLD
 from tag_schema.tasks import natural_prompt
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CHOOSE = "Answer with the letter of one option."
 
 
@@ -22,9 +22,10 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
 def asked(record: Record) -> Record:
     """Put the choices of a row into its question.
 
-    A tag sentence without a question has no room for them: its labels are the task's own, and the row stays as it is.
+    A tag sentence without a question has no room for them: its labels are the task's own, and the row stays as it is; so it does where
+    its benchmark has told the choices already, in its own wording or aloud.
     """
-    if not record.choices:
+    if not record.choices or record.meta.get(TOLD):
         return record
     if record.prefix is not None:
         if record.prefix.question is None:
