@@ -6,6 +6,7 @@ text (about 4 ms): what is said depends on the request alone.
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import ctypes.util
 import logging
@@ -180,8 +181,6 @@ def _same_noise_again(library: ctypes.CDLL) -> None:
 
 def _unload(library: ctypes.CDLL) -> None:
     """Let the library go, and with it what it remembers."""
-    import _ctypes
-
     close = getattr(_ctypes, "dlclose", None) or getattr(_ctypes, "FreeLibrary")  # noqa: B009 - it has one of the two
     close(library._handle)
 
