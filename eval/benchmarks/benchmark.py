@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
 from data.ledger import Entry
 from data.manifest import AudioRef, Record, Turn
@@ -65,7 +66,7 @@ class Benchmark:
         family: task family of every row, "chat" for open conversation.
         language: of the answers; it chooses normalisers and tokenizers.
         prompt: what is asked, as text; {question} stands for what differs from row to row.
-        ask: how the choices get into the question; None where they are spoken, or where there are none.
+        ask: how the choices get into the question; "aloud" where they are spoken; None leaves that to the model, or there are none.
         presets: recipes of metrics beside the family's own; "qwen-audio" is the released evaluation's.
         not_computed: why no metric here can score it; answers are collected all the same.
         refusals: whether refusing is the right answer.
@@ -92,7 +93,7 @@ class Benchmark:
     prompt: str
     mine: Callable[[Record | Entry], bool] = everything
     choose: Callable[[list[Record]], list[Record]] = as_it_is
-    ask: ChoicePrompt | None = None
+    ask: ChoicePrompt | Literal["aloud"] | None = None
     presets: tuple[str, ...] = ()
     not_computed: str = ""
     refusals: bool = False
@@ -136,9 +137,9 @@ def in_chat(record: Record, words: str) -> Record:
 
 def put_to(benchmark: Benchmark, record: Record) -> Record:
     """Write the question of a row as its benchmark asks it, and note where its choices are told."""
-    if not record.choices:
+    if not record.choices or benchmark.ask is None:
         return record
-    if benchmark.ask is None:
+    if not isinstance(benchmark.ask, ChoicePrompt):
         return replace(record, meta={**record.meta, TOLD: "in the audio"})
     asked = in_chat(record, benchmark.ask.words(question_of(record), record.choices))
     return replace(asked, meta={"language": language_of(record), **record.meta, TOLD: "in the text"})

@@ -79,8 +79,17 @@ def load(
 
 
 def load_all(tasks: Sequence[str], data_root: Path | str | None = None, *, limit: int | None = None) -> list[Loaded]:
-    """Load several benchmarks, groups ("paper", "openasr") written out."""
-    return [load(task, data_root, limit=limit) for task in expand(tasks)]
+    """Load several benchmarks, groups ("paper", "openasr") written out.
+
+    Raises:
+        ConfigError: two of them have one name; and as `load` does.
+    """
+    found = [load(task, data_root, limit=limit) for task in expand(tasks)]
+    names = [loaded.benchmark.name for loaded in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"two tasks are called {twice!r}, and each is to have a folder of that name; rename one of the files")
+    return found
 
 
 def _why(lost: Sequence[Entry]) -> str:

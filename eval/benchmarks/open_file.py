@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,8 +25,9 @@ from tag_schema.vocabulary import TagError
 
 Rows = Iterator[tuple[str, Record | Entry]]
 ENDINGS = (".jsonl", ".json", ".tar", ".parquet")
-CAPTIONS = ("audio_caption", "music_caption")
 HELD_OUT = ("dev", "test", "valid", "validation", "eval", "evaluation")
+COMMON_STEMS = ("manifest", "train", *HELD_OUT, "rows", "data")  # names of files that say nothing without their folder's
+CAPTIONS = ("audio_caption", "music_caption")
 # The released evaluation's files by the beginning of their names -> the task of their rows, and its language.
 RELEASED: Mapping[str, tuple[str, str | None]] = {
     "librispeech": ("asr", "en"), "aishell": ("asr", "zh"), "covost": ("s2tt", None), "clotho_": ("audio_caption", None),
@@ -42,7 +44,7 @@ def is_file_of_rows(task: str) -> bool:
 
 def benchmark_of(path: Path) -> Benchmark:
     """Make the benchmark that a file of rows is: every row of its own family and language, each measured by its own metrics."""
-    name = path.stem if path.stem != "manifest" else path.parent.name
+    name = f"{path.absolute().parent.name}_{path.stem}" if path.stem in COMMON_STEMS else path.stem
     return Benchmark(
         name=name, title=f"rows of {path.name}", source="your own file", groups=(), folders=(path.parent.name or ".",), layout=path.name,
         walks=(), split=Split("file", "test"), family="chat", language="", prompt="as each row says", version="rows",
@@ -77,21 +79,25 @@ def rows_of_file(path: Path, data_root: Path | None, custom: CustomTags | None =
 
 def _read(path: Path, custom: CustomTags | None, notes: list[str]) -> Rows:
     """Read a file by what its first row is like."""
-    first = next((row for _, row in read_json_lines(path)), {}) if path.suffix == ".jsonl" and _is_json_lines(path) else {}
+    first = _first_row(path) if path.suffix == ".jsonl" else {}
     if isinstance(first.get("tasks"), list) and {"id", "audio", "duration_s"} <= first.keys():
         notes.append("rows of a prepared set: those of its dev and test splits are asked, each for every task that it serves")
         return _prepared(path)
-    if {"audio", "gt", "source"} <= first.keys() and "prompt" not in first and "task" not in first:
+    if {"audio", "gt", "source"} <= first.keys() and not {"prompt", "task"} & first.keys():
         notes.append("rows of the released evaluation: asked by its sentences")
         return _released(path)
     return read_rows(path, custom)
 
 
-def _is_json_lines(path: Path) -> bool:
-    """Say whether the first line of a file is an object of its own; whatever else it is, `read_rows` tells."""
+def _first_row(path: Path) -> Mapping[str, Any]:
+    """Return the first row of a file; nothing where it is no object, which `read_rows` will tell of."""
     with path.open("rb") as lines:
-        first = next((line.strip() for line in lines if line.strip()), b"")
-    return first.startswith(b"{") and first.endswith(b"}")
+        first = next((line for line in lines if line.strip()), b"{}")
+    try:
+        row = json.loads(first)
+    except ValueError:
+        return {}
+    return row if isinstance(row, Mapping) else {}
 
 
 def _prepared(path: Path) -> Rows:
@@ -152,15 +158,14 @@ def _complete(record: Record, path: Path, where: str) -> Record:
 def _captions_together(records: Sequence[Record], notes: list[str]) -> list[Record]:
     """Put captions of one clip that stand in rows of their own together, each clip's as references of one record."""
     captions = [record for record in records if record.family in CAPTIONS and len(right_answers(record)) == 1]
-    merged = one_a_clip([replace(record, meta={**record.meta, "source": _heard(record)}) for record in captions])
+    merged = one_a_clip(captions, _heard)
     if len(merged) == len(captions):
         return list(records)
     notes.append(f"{len(captions):,} captions are the references of {len(merged):,} clips, each of which is asked once")
-    others = [record for record in records if record.family not in CAPTIONS or len(right_answers(record)) > 1]
-    return [*others, *merged]
+    return [*(record for record in records if record.family not in CAPTIONS or len(right_answers(record)) > 1), *merged]
 
 
 def _heard(record: Record) -> str:
     """Name what a record hears and how it is asked."""
-    clips = " ".join(f"{ref.path}#{ref.start_s}" for ref in record.audio)
-    return f"{record.meta.get('source', '')} {clips}".strip()
+    asked = "" if record.prefix is None else record.prefix.text_language
+    return "\n".join([str(record.family), asked, *(f"{ref.path} {ref.start_s} {ref.duration_s}" for ref in record.audio)])

@@ -116,11 +116,15 @@ def both(first: Mine, second: Mine) -> Mine:
     return lambda row: first(row) and second(row)
 
 
-def one_a_clip(records: list[Record]) -> list[Record]:
+def source_of(record: Record) -> str:
+    """Name the clip of a record."""
+    return record.meta.get("source", record.id)
+
+
+def one_a_clip(records: list[Record], clip_of: Callable[[Record], str] = source_of) -> list[Record]:
     """Put the captions of one clip together: one record that has them all as references."""
     found: dict[str, Record] = {}
     for record in records:
-        key = record.meta.get("source", record.id)
-        before = found.get(key)
-        found[key] = record if before is None else replace(before, references=(*right_answers(before), *right_answers(record)))
+        before = found.get(clip := clip_of(record))
+        found[clip] = record if before is None else replace(before, references=(*right_answers(before), *right_answers(record)))
     return list(found.values())

@@ -34,14 +34,14 @@ MMAU_REPOSITORY = "https://github.com/Sakshi113/MMAU"
 def _questions(
     name: str, title: str, source: str, folder: str, layout: str, walks: tuple[Walk, ...], count: int | None, counted_at: str, **about: Any
 ) -> Benchmark:
-    """Make a benchmark of multiple-choice questions, or of open ones where `ask` is None."""
+    """Make a benchmark of multiple-choice questions, or of open ones where `ask` is none."""
     fields: dict[str, Any] = {
         "groups": MODERN, "folders": (folder,), "split": Split("test", "test", count, counted_at), "family": "audio_qa", "language": "en",
         "ask": LETTER, "max_new_tokens": 512,
     }  # fmt: skip
     fields |= about
     ask = fields["ask"]
-    prompt = "(spoken)" if ask is None else ask.words("{question}", ["..", ".."])
+    prompt = ask.words("{question}", ["..", ".."]) if isinstance(ask, ChoicePrompt) else "(spoken)"
     fields = {"prompt": prompt, "count": count, "counted_at": counted_at, **fields}
     return Benchmark(name=name, title=title, source=source, layout=layout, walks=walks, **fields)
 
@@ -63,7 +63,7 @@ def _voicebench(part: str, count: int | None, *, family: str = "audio_qa", patte
         f"voicebench_{name or part}", f"VoiceBench, {name or part}: the question is spoken",
         "https://huggingface.co/datasets/hlt-lab/voicebench", "voicebench", pattern or f"{part}/*.parquet",
         (voicebench_walk(part, pattern),), count,
-        "README of MatthewCYM/VoiceBench; loader of fixie-ai/ultravox", family=family, ask=None,
+        "README of MatthewCYM/VoiceBench; loader of fixie-ai/ultravox", family=family, ask="aloud",
         **{"groups": (*MODERN, "voicebench"), **about},
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from data.archives import probe, source_of
 from data.examples import clip_reader
-from data.ledger import Entry
 from data.manifest import AudioRef, Record
 from data.tables import hours, table
 from eval.benchmarks.benchmark import WITHHELD, right_answers
@@ -19,7 +18,7 @@ from eval.benchmarks.load import Loaded, load
 from eval.benchmarks.table import expand
 from eval.models.identity import file_digest
 from eval.shortcuts import Shortcuts, shortcuts
-from qwen_audio.errors import AudioError, ConfigError, DataError
+from qwen_audio.errors import AudioError, DataError
 
 SHOWN = 3  # examples of a problem
 LABELS_SHOWN = 16
@@ -68,27 +67,28 @@ class Audit:
     warnings: tuple[str, ...]
 
 
-def validate(tasks: Sequence[str], data_root: Path | str | None = None, *, decode: bool = True, limit: int | None = None) -> str:
+def validate(
+    tasks: Sequence[str], data_root: Path | str | None = None, *, decode: bool = True, limit: int | None = None
+) -> tuple[str, bool]:
     """Audit benchmarks and files of rows, and lay out what was found.
 
     Args:
         tasks: names, groups, files.
         decode: decode every clip from end to end and compare the bytes of files; False reads headers alone.
         limit: look at so many rows of each.
+    Returns:
+        the text for people; whether there is nothing to mend: no problems, and every set that was named itself is there.
     Raises:
-        DataError: naming the benchmarks, where a problem was found or data is missing; the message holds all of it.
+        ConfigError: no benchmark has that name.
     """
-    audits, missing = [], []
+    audits, missing = [], {}
     for task in expand(tasks):
         try:
             audits.append(audit(load(task, data_root, limit=limit), decode=decode))
-        except (DataError, ConfigError) as error:
-            missing.append(f"{task}: {error}")
-    text = "\n\n".join([*([_table(audits)] if audits else []), *map(_told, audits), *missing])
-    bad = [found.name for found in audits if found.problems]
-    if bad or missing:
-        raise DataError(f"{text}\n\n{len(bad)} of {len(audits)} sets have problems{f', {len(missing)} are missing' if missing else ''}")
-    return text
+        except DataError as error:
+            missing[task] = f"missing: {error}"
+    text = "\n\n".join([*([_table(audits)] if audits else []), *map(_told, audits), *missing.values()])
+    return text, not any(found.problems for found in audits) and not set(missing) & set(tasks)
 
 
 def audit(loaded: Loaded, *, decode: bool = True) -> Audit:
@@ -204,8 +204,3 @@ def _told(found: Audit) -> str:
     if found.shortcuts is not None:
         lines += ["  without hearing:", *(f"    {line}" for line in found.shortcuts.lines())]
     return "\n".join(lines) if len(lines) > 1 else f"{found.name}: nothing to mend"
-
-
-def lost_lines(entries: Sequence[Entry]) -> list[str]:
-    """Write lines of account, a line each."""
-    return [str(entry) for entry in entries]
