@@ -26,6 +26,7 @@ class Comparison:
         failed: how many samples of each run have no answer that can be read.
         difference: second less first, with its interval and p-values; None where the metric cannot be computed.
         p_holm: the randomisation test's p-value, adjusted after Holm over all comparisons of the table.
+        lowest: the smallest p_holm that so few clusters could give if it were the only difference of the table.
     """
 
     benchmark: str
@@ -38,6 +39,7 @@ class Comparison:
     second: float
     difference: Difference | None
     p_holm: float = NAN
+    lowest: float = 0.0
     not_computed: str = ""
     failed: tuple[int, int] = (0, 0)
 
@@ -52,7 +54,7 @@ class Comparison:
         if self.difference is None:
             return "not computed"
         if not self.p_holm < ALPHA:
-            return "not told apart"
+            return "not told apart" if self.lowest < ALPHA else f"too few {self.clusters}s to tell"
         return "second better" if (self.difference.value > 0) == (self.better == "higher") else "first better"
 
 
@@ -73,7 +75,12 @@ def compare_runs(
     found = [one for name in first for one in _compare(name, *_paired(name, first[name], second[name]), metrics[name])]
     tested = [one for one in found if one.difference is not None]
     adjusted = iter(holm([one.difference.p_randomisation for one in tested if one.difference is not None]))
-    return [one if one.difference is None else replace(one, p_holm=next(adjusted)) for one in found]
+    return [one if one.difference is None else _adjusted(one, one.difference, next(adjusted), len(tested)) for one in found]
+
+
+def _adjusted(one: Comparison, difference: Difference, p_holm: float, n_tests: int) -> Comparison:
+    """Put an adjusted p-value in; two of the 2^S ways to exchange S clusters always differ as much as the runs do."""
+    return replace(one, p_holm=p_holm, lowest=min(1.0, n_tests * 2.0 ** (1 - difference.n_clusters)))
 
 
 def _paired(benchmark: str, first: Sequence[Sample], second: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

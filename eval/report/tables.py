@@ -125,11 +125,11 @@ def subgroups_table(scores: Sequence[Score]) -> Table:
 
 
 def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> Table:
-    """Lay out a comparison: values, difference with its interval, p-values, what could have been found."""
+    """Lay out a comparison: values, difference with its interval, what it says, p-values, what could have been found."""
     columns = (
-        Column("set"), Column("metric"), Column("n", True), Column(names[0], True), Column(names[1], True), Column("difference", True),
-        Column("95 % interval", True), Column("p", True), Column("p (Holm)", True), Column("McNemar", True), Column("detectable", True),
-        Column("failed"), Column("verdict"),
+        Column("set"), Column("metric"), Column(names[0], True), Column(names[1], True), Column("difference", True),
+        Column("95 % interval", True), Column("verdict"), Column("p (Holm)", True), Column("p", True), Column("McNemar", True),
+        Column("detectable", True), Column("n", True), Column("failed"),
     )  # fmt: skip
     rows = tuple(comparison_cells(one, names) for one in found)
     few = (FEW_NOTE,) if any(one.few for one in found) else ()
@@ -138,15 +138,15 @@ def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> Tab
 
 def comparison_cells(one: Comparison, names: tuple[str, str]) -> tuple[str, ...]:
     """Write a row of a comparison."""
-    head = (one.benchmark, f"{one.metric} {arrow(one.better)}", f"{one.n:,}", written(one.first, one.unit), written(one.second, one.unit))
-    failed = f"{one.failed[0]:,} and {one.failed[1]:,}" if any(one.failed) else ""
+    head = (one.benchmark, f"{one.metric} {arrow(one.better)}", written(one.first, one.unit), written(one.second, one.unit))
+    tail = (f"{one.n:,}", f"{one.failed[0]:,} and {one.failed[1]:,}" if any(one.failed) else "")
     if one.difference is None:
-        return (*head, *[NOTHING] * 6, failed, f"not computed: {one.not_computed}")
+        return (*head, NOTHING, NOTHING, f"not computed: {one.not_computed}", *[NOTHING] * 4, *tail)
     gap = one.difference
     return (
         *head, written(gap.value, one.unit, signed=True), between(gap.low, gap.high, one.unit, signed=True) + ("*" if one.few else ""),
-        p_value(gap.p_randomisation), p_value(one.p_holm), p_value(gap.p_mcnemar), written(gap.detectable, one.unit), failed,
-        verdict(one, names),
+        verdict(one, names), p_value(one.p_holm), p_value(gap.p_randomisation), p_value(gap.p_mcnemar), written(gap.detectable, one.unit),
+        *tail,
     )  # fmt: skip
 
 
