@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from data.recipes.constructed.example import Example, Generator, Heard, Line, Maker, draw_several, pick, playable, with_silence
+from data.recipes.constructed.example import Example, Generator, Heard, Line, Maker, draw_several, pick, playable, sound, with_silence
 from data.recipes.constructed.makers_speech import about
 from data.recipes.constructed.questions_music import HEARD_MUSIC
-from data.recipes.constructed.questions_sound import HEARD_SOUNDS, sound
+from data.recipes.constructed.questions_sound import HEARD_SOUNDS
 from data.recipes.constructed.sounds import SOUNDS
 from data.recipes.constructed.texts import TEXT_LANGUAGES, draw
 from data.recipes.constructed.voices import speak, voice
@@ -152,7 +152,7 @@ def several_questions(rng: Generator, pool: Pool | None) -> Example:
 
 def back_reference(rng: Generator, pool: Pool | None) -> Example:
     """Ask about two clips in turn, and then about one of them again, in another respect."""
-    pair = [pick(_SEVERAL_FACTS, rng)(rng, pool) for _ in range(2)]
+    pair = [_with_two_facts(rng, pool) for _ in range(2)]
     facts = [draw_several(heard.facts, len(heard.facts), rng) for heard in pair]
     number = int(rng.integers(2))
     talk = _Talk(rng, facts[0][0], facts[1][0], facts[number][1])
@@ -201,6 +201,14 @@ def translation(rng: Generator, pool: Pool | None) -> Example:
         talk.say(phrase("chat.translate", rng, talk.language, language=language_in(into, talk.language)))
         talk.answer(sentence.written(into), "text.translate", "", (sentence.written(into),))
     return talk.finish({**about(person), "language": language})
+
+
+def _with_two_facts(rng: Generator, pool: Pool | None) -> Heard:
+    """Hear a clip of which two things can be asked."""
+    while True:
+        heard: Heard = pick(_SEVERAL_FACTS, rng)(rng, pool)
+        if len(heard.facts) > 1:
+            return heard
 
 
 def _same_kind(hear: Callable[[Generator, Pool | None], Heard], kind: str, rng: Generator, pool: Pool | None) -> tuple[Heard, Fact]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.manifest import AudioRef, Record, Role, Turn
-from data.recipes.constructed.timeline import Placed
+from data.recipes.constructed.sounds import SOUNDS, VOCAL_SOUNDS
+from data.recipes.constructed.timeline import Placed, trimmed
 from data.recipes.constructed.waves import RATE, Wave, faded
 from data.recipes.constructed.wordings import Asked, Fact, ask
 from qwen_audio.audio import WINDOW_S
@@ -130,6 +131,13 @@ def question(family: str, heard: Heard, rng: Generator) -> Example:
 def _languages(family: str, asked: Asked) -> dict[str, str]:
     """Say in the tags in which language is asked; the music's task has no language that is spoken."""
     return {"language": asked.language} | ({"text_language": asked.language} if family == "audio_qa" else {})
+
+
+def sound(label: str, rng: Generator, pool: Pool | None) -> Wave:
+    """Make one sound, of things or of a person: a recording where there are some of it, for half of the draws, else a synthesised one."""
+    if pool is not None and label in pool.sounds and rng.random() < 0.5:
+        return trimmed(pool.sound(label, rng))
+    return trimmed((SOUNDS.get(label) or VOCAL_SOUNDS[label]).make(rng))
 
 
 def playable(clip: Wave) -> Wave:

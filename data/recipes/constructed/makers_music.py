@@ -84,6 +84,9 @@ def instrument(rng: Generator, pool: Pool | None) -> Example:
 def note_analysis(rng: Generator, pool: Pool | None) -> Example:
     """Tell pitch, velocity, instrument and qualities of a note."""
     label = pick(tuple(INSTRUMENTS), rng)
+    if pool is not None and label in pool.notes and rng.random() < 0.5:  # how hard a recorded one was played nobody knows
+        recorded, pitch = pool.note(label, rng)
+        return tagged("note_analysis", recorded, write_note(Note(pitch, None, label)), meta={"instrument": label, "midi": str(pitch)})
     played = INSTRUMENTS[label]
     midi, velocity = int(rng.integers(played.low, played.high + 1)), int(rng.integers(25, 128))
     more = (pick([quality for quality in QUALITIES if quality not in played.qualities and not _contrary(quality, played.qualities)], rng),)

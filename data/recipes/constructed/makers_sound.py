@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.recipes.constructed.example import Example, Generator, Maker, draw_several, events_meta, pick, question, tagged, with_silence
-from data.recipes.constructed.questions_sound import COUNTABLE, COUNTS, HEARD_SOUNDS, in_sequence, in_sequence_of, sound
+from data.recipes.constructed.example import (
+    Example,
+    Generator,
+    Maker,
+    draw_several,
+    events_meta,
+    pick,
+    question,
+    sound,
+    tagged,
+    with_silence,
+)
+from data.recipes.constructed.questions_sound import COUNTABLE, COUNTS, HEARD_SOUNDS, in_sequence, in_sequence_of
 from data.recipes.constructed.sounds import SCENES, SOUNDS, SoundKind, make_scene
 from data.recipes.constructed.timeline import Placed, place
 from data.recipes.constructed.waves import RATE, Wave, band, n_samples, peaked

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.recipes.constructed.example import Example, Generator, Maker, pick, tagged, with_silence
+from data.recipes.constructed.example import Example, Generator, Maker, pick, sound, tagged, with_silence
 from data.recipes.constructed.sounds import VOCAL_SOUNDS
 from data.recipes.constructed.texts import Kind, Sentence, draw, draw_word, plain
 from data.recipes.constructed.timeline import Conversation, join, mix_speakers, take_turns
@@ -46,7 +46,7 @@ def asr(rng: Generator, pool: Pool | None) -> Example:
     speech = _said(person, sentences, rng)
     as_written = not any(sentence.has_number for sentence in sentences) and rng.random() < 0.4
     texts = [sentence.written(language) if as_written else sentence.plain(language) for sentence in sentences]
-    target = ("" if language in ("zh", "ja") and as_written else " ").join(texts)
+    target = ("" if language in ("zh", "ja") else " ").join(texts)
     form = "itn" if as_written else "wo_itn"
     return tagged("asr", in_a_room(speech.samples, rng), target, meta=about(person), language=language, instruction=form)
 
@@ -193,7 +193,7 @@ def age(rng: Generator, pool: Pool | None) -> Example:
 def vocal_sound(rng: Generator, pool: Pool | None) -> Example:
     """Name a sound that a person makes without words."""
     label = pick(tuple(VOCAL_SOUNDS), rng)
-    clip = peaked(VOCAL_SOUNDS[label].make(rng), float(rng.uniform(0.2, 0.9)))
+    clip = peaked(sound(label, rng, pool), float(rng.uniform(0.2, 0.9)))
     return tagged("vocal_sound", in_a_room(with_silence(clip, float(rng.uniform(0, 0.5)), float(rng.uniform(0, 0.5))), rng), label)
 
 

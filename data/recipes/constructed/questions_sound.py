@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.recipes.constructed.example import Generator, Heard, draw_several, events_meta, pick, with_silence
+from data.recipes.constructed.example import Generator, Heard, draw_several, events_meta, pick, sound, with_silence
 from data.recipes.constructed.makers_speech import about, in_a_room, several_people, short_speech, speaker_pair, spoken_language
 from data.recipes.constructed.sounds import SCENES, SOUNDS, make_scene
 from data.recipes.constructed.texts import draw, draw_word, entries
@@ -35,13 +35,6 @@ LASTING = (
 )  # fmt: skip
 
 
-def sound(label: str, rng: Generator, pool: Pool | None) -> Wave:
-    """Make one sound: a recording where there are some of it, for half of the draws, else a synthesised one."""
-    if pool is not None and label in pool.sounds and rng.random() < 0.5:
-        return trimmed(pool.sound(label, rng))
-    return trimmed(SOUNDS[label].make(rng))
-
-
 def in_sequence(labels: Sequence[str], rng: Generator, pool: Pool | None, *, min_gap_s: float = 0.35) -> Mixed:
     """Let sounds follow one another with pauses, at about the same level."""
     waves = [(label, peaked(sound(label, rng, pool), float(rng.uniform(0.45, 0.8)))) for label in labels]
@@ -55,8 +48,12 @@ def some_sounds(rng: Generator, pool: Pool | None) -> Heard:
     mixed = in_sequence(labels, rng, pool)
     order, named = pick((_order, _next, _half), rng)(mixed, rng)
     others = [label for label in labels if label not in named]
-    more = _presence(others, labels, rng) if others and rng.random() < 0.6 else Fact("count.sounds", COUNTS[len(labels) - 1])
-    return Heard((mixed.samples,), (order, more), events_meta(mixed.events))
+    facts = [order]
+    if rng.random() < 0.5:
+        facts.append(Fact("count.sounds", COUNTS[len(labels) - 1]))
+    elif others:
+        facts.append(_presence(others, labels, rng))
+    return Heard((mixed.samples,), tuple(facts), events_meta(mixed.events))
 
 
 def repeated(rng: Generator, pool: Pool | None) -> Heard:
