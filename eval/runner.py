@@ -214,7 +214,7 @@ class Shift:
             time.sleep(1.0)
             lines = read_log(self.job.folder)
         found = [
-            _sample(self.records[row.id], lines[key], self.seconds[row.id])
+            sample_of(self.records[row.id], lines[key], self.seconds[row.id])
             for batch in batches
             for row, key in zip(batch.rows, batch.keys, strict=True)
         ]
@@ -254,8 +254,7 @@ class Shift:
         return {"long_audio": self.options.long_audio} | ({"batch_size": self.batch_size} if self.model.about.together else {})
 
     def _most_tokens(self, row: Record) -> int:
-        timed = row.prefix is not None and row.prefix.timestamps
-        return self.options.max_new_tokens or (MOST_TIMED_TOKENS if timed else MOST_TOKENS)
+        return self.options.max_new_tokens or most_tokens(row)
 
     def _answer(self, batch: Batch, audio_s: float, wait_s: float) -> None:
         """Answer a batch, and log it once all of it is answered."""
@@ -273,6 +272,11 @@ class Shift:
             rank=self.place.rank, ranks=self.place.ranks, again=again,
         )  # fmt: skip
         self.costs.append(took)
+
+
+def most_tokens(row: Record) -> int:
+    """Return how many tokens an answer may have, where nobody said."""
+    return MOST_TIMED_TOKENS if row.prefix is not None and row.prefix.timestamps else MOST_TOKENS
 
 
 def answer_all(model: Model, rows: Sequence[Asked], batch_size: int) -> list[Answered]:
@@ -348,7 +352,7 @@ def _tell_of_failures(samples: Sequence[Sample]) -> None:
             log.warning("%d of %d rows are %s; the first, %s: %s", len(found), len(samples), status, found[0].id, found[0].error)
 
 
-def _sample(record: Record, line: Line, audio_s: float) -> Sample:
+def sample_of(record: Record, line: Line, audio_s: float) -> Sample:
     """Lay a row and its line together."""
     language = record.prefix.text_language if record.prefix is not None else record.meta.get("language", "")
     named = {"dataset": record.dataset} if record.dataset else {}

@@ -89,12 +89,16 @@ def open_transformers(name: str, options: LoadOptions | None = None) -> Transfor
         import transformers
     except ImportError as error:
         raise DataError("transformers is not installed: pip install -e '.[eval]'") from error
+    transformers.utils.logging.disable_progress_bar()
     try:
         processor = transformers.AutoProcessor.from_pretrained(directory)
         kind = transformers.Qwen2AudioForConditionalGeneration
-        model = kind.from_pretrained(directory, dtype=find_dtype(options.dtype, place)).to(place)
+        model, report = kind.from_pretrained(directory, dtype=find_dtype(options.dtype, place), output_loading_info=True)
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: transformers cannot load it as Qwen2Audio ({' '.join(str(error).split())})") from error
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers, and answer
+        raise DataError(f"{name}: {len(missing)} weights of a Qwen2Audio are not there, {missing[0]} among them; copy it whole")
+    model = model.to(place)
     return TransformersModel(model, processor, name=f"transformers:{shown_name(name)}", identity=weights_digest(directory))
 
 
