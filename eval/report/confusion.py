@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.metrics.sample import HEARD, Sample
+from eval.metrics.choice import LETTERS, Mcq, right_choice
+from eval.metrics.labels import Accuracy
+from eval.metrics.reading import answer_of, folded
+from eval.score import Scoring
 
 MOST_LABELS = 40  # more of them make no readable table: the commonest mistakes are listed instead
 FEWEST_PER_LABEL = 2.0  # samples that a label has on average; answers that hardly ever come twice are not closed
 SHOWN_PAIRS = 30
-OTHER, NO_ANSWER = "other answer", "no answer"
+OTHER, NO_ANSWER = "other answer", "not read"
+TAG = "<|"  # answers made of tags are no labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +34,37 @@ class Confusion:
     pairs: tuple[tuple[str, str, int], ...]
 
 
-def confusion(samples: Sequence[Sample], answers: Sequence[str] | None = None) -> Confusion | None:
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """One sample: the keys of its right labels with their spelling, and the key of what was answered, "" where nothing was."""
+
+    keys: tuple[str, ...]
+    spelt: tuple[str, ...]
+    answer: str
+
+    @property
+    def place(self) -> int:
+        """Which of the right labels counts: the one that was answered, else the first."""
+        return self.keys.index(self.answer) if self.answer in self.keys else 0
+
+
+def confusion(scoring: Scoring) -> Confusion | None:
     """Count what was answered for what; None where the right answers are not a closed set of labels.
 
-    Args:
-        samples: of one family.
-        answers: the labels that the metric reads out of the answers; the answers themselves by default. Letters of a multiple choice
-            that differs from row to row are no labels.
+    Labels are read as the accuracy among the metrics reads them; of multiple-choice questions it is the letters that are counted, which
+    shows whether a model favours a place.
     """
-    if any(sample.choices or not sample.references for sample in samples):
+    if any(not sample.references for sample in scoring.samples):
         return None
-    heard = [one.answer for one in samples] if answers is None else answers
+    heard = _heard(scoring)
     spelt: dict[str, str] = {}
-    right = [_right(sample, label_key(answer)) for sample, answer in zip(samples, heard, strict=True)]
-    for label in right:
-        spelt.setdefault(label_key(label), label)
-    totals = Counter(label_key(label) for label in right)
-    if len(totals) < 2 or len(samples) < FEWEST_PER_LABEL * len(totals):
+    for one in heard:
+        spelt.setdefault(one.keys[one.place], one.spelt[one.place])
+    if len(spelt) < 2 or len(heard) < FEWEST_PER_LABEL * len(spelt) or any(TAG in label for label in spelt.values()):
         return None
+    totals = Counter(one.keys[one.place] for one in heard)
     keys = sorted(totals, key=lambda key: (-totals[key], key))
-    found = Counter((label_key(label), _column(sample, answer, spelt)) for sample, label, answer in zip(samples, right, heard, strict=True))
+    found = Counter((one.keys[one.place], _column(one.answer, spelt)) for one in heard)
     if len(keys) > MOST_LABELS:
         wrong = Counter({pair: count for pair, count in found.items() if pair[0] != pair[1]})
         common = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_PAIRS]
@@ -60,18 +74,19 @@ def confusion(samples: Sequence[Sample], answers: Sequence[str] | None = None) -
     return Confusion(tuple(spelt[key] for key in keys), (*(spelt[key] for key in keys), *ends), counts, ())
 
 
-def label_key(text: str) -> str:
-    """Bring two spellings of a label together: case, spaces and marks at the ends do not count."""
-    return " ".join(text.casefold().split()).strip(" .,!?;:\"'")
+def _heard(scoring: Scoring) -> list[_Heard]:
+    choice = next((metric for metric in scoring.metrics if isinstance(metric, Mcq)), None)
+    if choice is not None and all(sample.choices for sample in scoring.samples):
+        letters = [LETTERS[right_choice(sample)] for sample in scoring.samples]
+        pairs = zip(letters, scoring.samples, strict=True)
+        return [_Heard((letter,), (letter,), choice.read(sample) or "") for letter, sample in pairs]
+    rate = next((metric for metric in scoring.metrics if isinstance(metric, Accuracy)), None)
+    if rate is not None:
+        return [_Heard(rate.reading.truths(sample), sample.references, rate.read(sample) or "") for sample in scoring.samples]
+    return [_Heard(tuple(map(folded, sample.references)), sample.references, folded(answer_of(sample))) for sample in scoring.samples]
 
 
-def _right(sample: Sample, answer: str) -> str:
-    """Return the right label: the one of several that was answered, else the first."""
-    return next((label for label in sample.references if label_key(label) == answer), sample.target)
-
-
-def _column(sample: Sample, answer: str, spelt: dict[str, str]) -> str:
-    if sample.status not in HEARD or not answer.strip():
+def _column(answer: str, spelt: dict[str, str]) -> str:
+    if not answer:
         return NO_ANSWER
-    key = label_key(answer)
-    return key if key in spelt else OTHER
+    return answer if answer in spelt else OTHER

@@ -29,6 +29,8 @@ from eval.statistics import FEW_CLUSTERS
 
 HERE = Path(__file__).parent
 UNSEEN = ((0x7F, 0x9F), (0x61C, 0x61C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069), (0xD800, 0xDFFF))  # controls, surrogates
+PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+PICTURES |= {code: f"[U+{code:04X}]" for first, last in UNSEEN for code in range(first, last + 1)}
 FIGURE = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -87,16 +89,7 @@ def _environment() -> Environment:
 
 def visible(text: object) -> str:
     """Show control characters by their pictures, so that no answer hides what it holds or turns the text around it."""
-    return "".join(_picture(letter) for letter in str(text))
-
-
-def _picture(letter: str) -> str:
-    code = ord(letter)
-    if letter in "\n\t" or (0x20 <= code < 0x7F):
-        return letter
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"[U+{code:04X}]" if any(first <= code <= last for first, last in UNSEEN) else letter
+    return str(text).translate(PICTURES)
 
 
 def _at(place: float) -> str:

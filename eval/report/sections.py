@@ -60,7 +60,7 @@ def _section(
         facts=_facts(samples),
         scores=tuple(scoring.scores()),
         groups=tuple(_groups(scoring.subgroups(SUBGROUP_KEYS), samples)),
-        confusion=confusion(samples),
+        confusion=confusion(scoring),
         worst=worst(scoring, benchmark, n_worst, sounds),
         failures=failures(scoring, benchmark, sounds),
     )
