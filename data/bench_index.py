@@ -50,7 +50,7 @@ class Rows:
     @property
     def place(self) -> int:
         """The row and the draw at which a run is resumed."""
-        return int(self.count * PLACE)
+        return round(self.count * PLACE)
 
     def open(self) -> Index:
         """Open the index; make it where there is none."""
@@ -59,9 +59,16 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one process found: seconds, its peak of memory in MB, and what else there is to say."""
+    """What one process found.
+
+    Attributes:
+        seconds: on the clock; cpu_s: of processor time, that of its own processes included.
+        peak_mb: of memory, with the pages of the index that are mapped, which the system takes back when it needs them.
+        told: what else there is to say.
+    """
 
     seconds: float
+    cpu_s: float
     peak_mb: float
     told: Any = None
 
@@ -86,19 +93,19 @@ def bench(rows: int = ROWS, workers: int = 1, folder: Path | str | None = None) 
         built, run = _apart(_build, job), _apart(_run, job)
         resumed = _apart(_resume, job, run.told["state"])
         size = Path(job.path).stat().st_size
-    pace, state = f"{1e6 * built.seconds / rows:.1f} s a million rows", run.told["state"]
+    pace, state = f"{1e6 * built.cpu_s / rows:.1f} s of processor time a million rows", run.told["state"]
     same = "equal" if resumed.told["samples"] == run.told["samples"] else "DIFFER from"
     figures = {
         "rows": f"{rows:,} in {size / 1e6:,.0f} MB of JSONL, {built.told['admitted']:,} admitted",
         "index on disk": f"{built.told['bytes'] / 1e6:,.1f} MB",
         "index made in": f"{built.seconds:,.1f} s, {pace} (processes: {workers})",
         "peak memory, making it": f"{built.peak_mb:,.0f} MB",
-        "draws, in batches": f"{run.told['draws_per_s']:,.0f} a second",
+        "draws, in batches": f"{state['position'] / run.cpu_s:,.0f} a second of processor time",
         "peak memory, a run": f"{run.peak_mb:,.0f} MB with mapped pages, after {state['position']:,} draws",
         f"opened, row {job.place:,} read": f"{resumed.told['row_s']:.3f} s",
         f"resumed at draw {state['position']:,}": f"{resumed.seconds:.3f} s from opening to the first batch, its rows read",
         "peak memory, resumed": f"{resumed.peak_mb:,.0f} MB",
-        "rows read": f"{resumed.told['rows_per_s']:,.0f} a second",
+        "rows read": f"{resumed.told['rows_per_s']:,.0f} a second of processor time",
         f"next {SAMPLES} samples": f"{same} those of the run that was not stopped",
     }
     return "\n".join(f"{name:<32}{value}" for name, value in figures.items())
@@ -110,9 +117,12 @@ def _apart(work: Callable[..., Part], *given: Any) -> Part:
         return pool.submit(work, *given).result()
 
 
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes on Linux
+def _part(began: float, told: Any) -> Part:
+    """Take this process' figures: clock from `began` on, processor time and memory from its start."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes on Linux
+    return Part(time.monotonic() - began, cpu_s, own.ru_maxrss / unit, told)
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------------
@@ -142,9 +152,7 @@ def _form(dataset: str, family: str) -> str:
 def _build(job: Rows) -> Part:
     began = time.monotonic()
     index = job.open()
-    seconds = time.monotonic() - began
-    n_bytes = sum(path.stat().st_size for path in index.folder.iterdir())
-    return Part(seconds, _peak_mb(), {"bytes": n_bytes, "admitted": len(index)})
+    return _part(began, {"bytes": sum(path.stat().st_size for path in index.folder.iterdir()), "admitted": len(index)})
 
 
 def _run(job: Rows) -> Part:
@@ -152,9 +160,9 @@ def _run(job: Rows) -> Part:
     mixture, began = Mixture([job.open()]), time.monotonic()
     batches = global_batches(mixture, PLAN)
     state = next(state for state, _ in batches if state.position >= job.place)
-    seconds = time.monotonic() - began
-    told = {"state": state.to_json(), "draws_per_s": state.position / seconds, "samples": _samples(mixture, batches)}
-    return Part(seconds, _peak_mb(), told)
+    part = _part(began, {"state": state.to_json()})
+    part.told["samples"] = _samples(mixture, batches)
+    return part
 
 
 def _resume(job: Rows, state: dict[str, Any]) -> Part:
@@ -167,16 +175,14 @@ def _resume(job: Rows, state: dict[str, Any]) -> Part:
 
     began = time.monotonic()
     mixture = Mixture([job.open()])
-    batches = global_batches(mixture, PLAN, DataState.from_json(state))
-    read = [mixture.record(draw) for draw in next(batches)[1]]
-    seconds = time.monotonic() - began
+    read = [mixture.record(draw) for draw in next(global_batches(mixture, PLAN, DataState.from_json(state)))[1]]
+    part = _part(began, {"row_s": row_s})
     assert all(isinstance(record, Record) for record in read)
 
-    batches = global_batches(mixture, PLAN, DataState.from_json(state))
-    began = time.monotonic()
-    samples = _samples(mixture, batches)
-    rows_per_s = SAMPLES / (time.monotonic() - began)
-    return Part(seconds, _peak_mb(), {"row_s": row_s, "samples": samples, "rows_per_s": rows_per_s})
+    began = time.process_time()
+    part.told["samples"] = _samples(mixture, global_batches(mixture, PLAN, DataState.from_json(state)))
+    part.told["rows_per_s"] = SAMPLES / (time.process_time() - began)
+    return part
 
 
 def _samples(mixture: Mixture, batches: Iterator[tuple[DataState, list[Draw]]]) -> list[Any]:
