@@ -136,13 +136,19 @@ def in_chat(record: Record, words: str) -> Record:
 
 
 def put_to(benchmark: Benchmark, record: Record) -> Record:
-    """Write the question of a row as its benchmark asks it, and note where its choices are told."""
+    """Write the question of a row as its benchmark asks it, and note where its choices are told.
+
+    A row whose answer is none of its choices keeps them in its question alone: no letter is right.
+    """
+    if record.prefix is not None and record.prefix.question and record.family in ("audio_qa", "music_qa"):
+        record = replace(record, meta={**record.meta, "question": record.prefix.question})
     if not record.choices or benchmark.ask is None:
         return record
     if not isinstance(benchmark.ask, ChoicePrompt):
         return replace(record, meta={**record.meta, TOLD: "in the audio"})
     asked = in_chat(record, benchmark.ask.words(question_of(record), record.choices))
-    return replace(asked, meta={"language": language_of(record), **record.meta, TOLD: "in the text"})
+    kept = record.choices if record.target in record.choices or record.target == WITHHELD else ()
+    return replace(asked, choices=kept, meta={"language": language_of(record), **record.meta, TOLD: "in the text"})
 
 
 def language_of(record: Record) -> str:

@@ -19,6 +19,7 @@ from qwen_audio.errors import DataError
 
 Row = Mapping[str, Any]
 OPTIONS = ("choice_a", "choice_b", "choice_c", "choice_d")
+_MARKS = re.compile(r"[\W_]+")
 _LETTERED = re.compile(r"\(([A-Z])\)\s*")  # as MMAU's corrected release writes its choices
 
 
@@ -81,9 +82,13 @@ def without_letters(choices: Sequence[str], answer: str) -> tuple[list[str], str
 
 
 def the_choice(answer: str, choices: Sequence[str]) -> str:
-    """Return the choice that an answer names but for case and white space; the answer itself where it names none or several."""
-    alike = [choice for choice in choices if " ".join(choice.split()).casefold() == " ".join(answer.split()).casefold()]
+    """Return the choice that an answer names but for case, white space and marks; the answer itself where it names none or several."""
+    alike = [choice for choice in choices if _letters(choice) == _letters(answer)]
     return answer if answer in choices or len(alike) != 1 else alike[0]
+
+
+def _letters(text: str) -> str:
+    return _MARKS.sub("", text.casefold())
 
 
 def _about(row: Row) -> dict[str, Any]:

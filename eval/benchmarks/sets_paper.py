@@ -149,11 +149,11 @@ SETS: tuple[Benchmark, ...] = (
     ),
     replace(
         _CLOTHO_AQA, name="clotho_aqa_majority", title="ClothoAQA: questions on which two of three agree", choose=one_a_question(2),
-        groups=("clotho_aqa",), count=None, ceiling="", notes="MWAFM's clean list has 2,476 questions by its own rule.",
+        groups=("clotho_aqa_filters",), count=None, ceiling="", notes="MWAFM's clean list has 2,476 questions by its own rule.",
     ),
     replace(
         _CLOTHO_AQA, name="clotho_aqa_unanimous", title="ClothoAQA: questions on which all three agree", choose=one_a_question(3),
-        groups=("clotho_aqa",), count=1_312, counted_at=f"{MWAFM}: 1,109 of yes and no, 203 of single words",
+        groups=("clotho_aqa_filters",), count=1_312, counted_at=f"{MWAFM}: 1,109 of yes and no, 203 of single words",
         ceiling="", notes="Yes is right for 61.7 % of those of yes and no.",
     ),
     of_recipe(

@@ -99,12 +99,13 @@ def audit(loaded: Loaded, *, decode: bool = True) -> Audit:
     answers = Counter(record.target for record in records)
     families = {record.family for record in records}
     closed = bool(families & set(CLOSED)) and answers.keys() != {WITHHELD}
+    labels = dict(answers.most_common()) if closed and not any(record.choices for record in records) else {}
     empty = sum(not any(text.strip() for text in right_answers(record)) for record in records)
     return Audit(
         name=benchmark.name, rows=account.rows, expected=account.expected, lost=dict(Counter(entry.reason for entry in account.lost)),
         sound=sound, sha256=_sha256(records, digests) if decode else "", references=dict(sorted(references.items())),
-        labels=dict(answers.most_common()) if closed and not any(record.choices for record in records) else {}, empty=empty,
-        shortcuts=shortcuts(records) if closed else None, problems=_problems(loaded, sound, empty), warnings=account.warnings,
+        labels=labels, empty=empty, shortcuts=shortcuts(records, benchmark.labels) if closed else None,
+        problems=_problems(loaded, sound, empty), warnings=account.warnings,
     )  # fmt: skip
 
 
