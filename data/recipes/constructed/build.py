@@ -246,7 +246,7 @@ def verify(output: Path | str, sample: int | None = None) -> str:
         for kind, agrees in checks_of(record, _clips(record, folder)):
             agreed[kind].append(agrees)
             if not agrees:
-                log.info("%s: %s %r is not what is measured", record.id, kind, record.meta.get("label", ""))
+                log.info("%s: %s %r is not what is measured", record.id, kind, record.meta.get("label", record.target))
     guesses = guessability(records)
     report = f"{_measured(records, agreed)}\n\n{table(guesses)}"
     bad = [kind for kind, found in agreed.items() if _too_few(found)]

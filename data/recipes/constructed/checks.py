@@ -51,7 +51,7 @@ def checks_of(record: Record, clips: Sequence[Samples]) -> Iterator[tuple[str, b
 
 def _answers(record: Record, clips: Sequence[Samples]) -> Iterator[tuple[str, str, Sequence[Samples]]]:
     """Yield kind, label and clips of each answer whose clips are known: those sent with the question, both where two are compared."""
-    kinds, labels = record.meta.get("kind", "").split("\n"), record.meta.get("label", "").split("\n")
+    kinds, labels = record.meta.get("kind", "").split("\n"), record.meta.get("label", record.target).split("\n")
     if record.prefix is not None:
         yield kinds[0], labels[0], clips
         return

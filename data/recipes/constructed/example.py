@@ -44,7 +44,8 @@ class Example:
         target: the answer.
         prefix: what `prefix_for` takes beside the family, for a tagged task; None for a conversation.
         lines: the conversation.
-        kind, label: what is asked and the bare answer, one for each answer of a conversation; what `guess` and `verify` go by.
+        kind, label: what is asked and the bare answer, one for each answer of a conversation; what `guess` and `verify` go by. A label
+            that is the target itself is left out of the record.
         meta: what is known besides, as text.
     """
 
@@ -63,7 +64,9 @@ class Example:
         """Make the record, its clips lying at paths."""
         refs = tuple(AudioRef(path, 0.0, round(len(clip) / RATE, 4)) for path, clip in zip(paths, self.clips, strict=True))
         turns = tuple(Turn(line.role, tuple(refs[part] if isinstance(part, int) else part for part in line.parts)) for line in self.lines)
-        known = {"source": name, "licence": LICENCE, "split": split, "kind": "\n".join(self.kind), "label": "\n".join(self.label)}
+        known = {"source": name, "licence": LICENCE, "split": split, "kind": "\n".join(self.kind)}
+        if self.label != (self.target,):
+            known["label"] = "\n".join(self.label)
         return Record(
             id=name,
             audio=refs,
