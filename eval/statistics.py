@@ -197,12 +197,12 @@ def compare(
     spread = float(np.nanstd(moved)) * np.sqrt(len(both) / (len(both) - 1))
     reach = stats.t.ppf((1 + LEVEL) / 2, len(both) - 1) + stats.t.ppf(0.8, len(both) - 1)
     slack = 1e-12 * max(1.0, abs(value))  # equal values may differ in their last bits
-    far = np.abs(moved - value) >= abs(value) - slack
-    exchanged = _exchanged(both, width, statistic, seed, resamples)
+    far = ~(np.abs(moved - value) < abs(value) - slack)  # what has no value speaks against a difference, not for it
+    exchanged = ~(np.abs(_exchanged(both, width, statistic, seed, resamples)) < abs(value) - slack)
     return Difference(
         value=float(value), low=float(low), high=float(high),
         p_bootstrap=float((1 + far.sum()) / (1 + resamples)),
-        p_randomisation=float((1 + (np.abs(exchanged) >= abs(value) - slack).sum()) / (1 + resamples)),
+        p_randomisation=float((1 + exchanged.sum()) / (1 + resamples)),
         p_mcnemar=mcnemar(first, second), detectable=float(reach * spread), n_clusters=n_clusters,
     )  # fmt: skip
 
