@@ -178,7 +178,7 @@ def _agreed(named: set[int], text: str, words: Sequence[str]) -> int | None:
         return None
     place = next(iter(named))
     own = f"[{LETTERS[place]}{LETTERS[place].lower()}]"
-    for match in re.finditer(rf"(?<!\w){own}[).:\]]+\s*([^\n.;]+)", text):
+    for match in re.finditer(rf"(?<!\w){own}\s*[).:\],–—-]+\s*([^\n.;]+)", text):
         said = folded(match[1])
         if said != words[place] and said in words:
             return None
