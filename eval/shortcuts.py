@@ -20,6 +20,7 @@ import soundfile
 from data.manifest import AudioRef, Record, Turn
 from eval.batches import draw_order
 from eval.benchmarks.benchmark import question_of
+from eval.metrics.choice import rotated as turned
 from qwen_audio.audio import SAMPLE_RATE
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import natural_prompt
@@ -57,16 +58,20 @@ class Shortcuts:
                 for number, (what, share) in enumerate(said) if share is not None]  # fmt: skip
 
 
-def shortcuts(records: Sequence[Record]) -> Shortcuts:
-    """Compute what a set of closed answers gives away."""
+def shortcuts(records: Sequence[Record], labels: Sequence[str] = ()) -> Shortcuts:
+    """Compute what a set of closed answers gives away.
+
+    Args:
+        labels: that the set has, where that is known; those that occur otherwise.
+    """
     answers = Counter(record.target for record in records)
     majority, n_majority = answers.most_common(1)[0]
     asked = [record for record in records if record.choices]
-    labels = len(answers)
-    closed = labels <= max(2, CLOSED_SHARE * len(records))
-    chance = float(np.mean([1 / len(record.choices) for record in asked])) if asked else 1 / labels if closed else None
+    n_labels = len(labels) or len(answers)
+    closed = bool(labels) or n_labels <= max(2, CLOSED_SHARE * len(records))
+    chance = float(np.mean([1 / len(record.choices) for record in asked])) if asked else 1 / n_labels if closed else None
     return Shortcuts(
-        n_majority / len(records), majority, chance, _longest(asked), _place(asked), _same_question(records), labels
+        n_majority / len(records), majority, chance, _longest(asked), _place(asked), _same_question(records), n_labels
     )  # fmt: skip
 
 
@@ -86,10 +91,11 @@ def _same_question(records: Sequence[Record]) -> float | None:
         by_question.setdefault(question_of(record), Counter())[record.target] += 1
     if len(by_question) in (1, len(records)):
         return None
-    right = 0
+    right = 0.0
     for record in records:
         others = by_question[question_of(record)] - Counter([record.target])
-        right += bool(others) and others.most_common(1)[0][0] == record.target
+        usual = [answer for answer, n in others.items() if n == max(others.values())]
+        right += record.target in usual and 1 / len(usual)  # several that are as frequent: one of them is drawn
     return right / len(records)
 
 
@@ -144,9 +150,8 @@ def shuffled_audio(records: Sequence[Record]) -> list[Record]:
 
 
 def rotated(records: Sequence[Record], by: int) -> list[Record]:
-    """Ask with the choices moved on by so many places."""
-    return [replace(record, choices=record.choices[by % n :] + record.choices[: by % n]) if (n := len(record.choices)) else record
-            for record in records]  # fmt: skip
+    """Ask with the order of the choices turned by so many places."""
+    return [replace(record, choices=turned(record.choices, by)) for record in records]
 
 
 def _hearing(record: Record, audio: tuple[AudioRef, ...]) -> Record:

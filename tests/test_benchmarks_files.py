@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from benchmark_tree import different, rows_file
 from corpus_tree import clip, text
-from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree
+from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree  # type: ignore[import-not-found]
 
 from eval.benchmarks.benchmark import TOLD
 from eval.benchmarks.load import load, load_all
