@@ -130,11 +130,11 @@ def check(
 def _examined(
     files: Sequence[Path | str], data_root: Path | str | None, options: AdmissionOptions, tokenizer: Tokenizer
 ) -> Iterator[tuple[str, Admission]]:
-    """Yield (where, what became of it) of each row of the files; an id that came before is lost."""
-    seen: dict[str, str] = {}
+    """Yield (where, what became of it) of each row of the files; an id that came before in its file is lost."""
     said_at, number = time.monotonic(), 0
     for file in map(Path, files):
         root = file.parent if data_root is None else Path(data_root)
+        seen: dict[str, str] = {}
         for where, found in read_rows(file, tokenizer.custom):
             number += 1
             if time.monotonic() - said_at > PROGRESS_S:

@@ -35,6 +35,7 @@ LATE_IMPORTS = {  # room -> what it may import inside a function, being heavy an
     "data.__main__": ("data",),
     "data.archives": ("pyarrow",),
     "data.picture": ("matplotlib",),
+    "finetune.throughput": ("transformers",),
     "data.recipes.parquet": ("datasets",),
     "data.recipes.constructed.espeak": ("espeakng_loader",),
     "data.recipes.constructed.guess": ("sklearn",),
