@@ -59,6 +59,14 @@ def test_paths_begin_beside_the_file_and_else_at_the_data_root(tmp_path: Path) -
     assert loaded.benchmark.name == "beside_dev" and not loaded.account.unreadable
 
 
+def test_a_file_has_variants_too(tmp_path: Path) -> None:
+    clip(tmp_path / "a.wav")
+    rows = [{"audio": "a.wav", "task": "scene", "text": "bus"}]
+    loaded = load(f"{rows_file(tmp_path / 'mine.jsonl', rows)}+text-only")
+    assert (loaded.benchmark.name, loaded.benchmark.recipe) == ("mine+text-only", "mine+text-only rows")
+    assert loaded.records[0].audio == () and loaded.records[0].target == "bus"
+
+
 def test_captions_in_rows_of_their_own_become_the_references_of_a_clip(tmp_path: Path) -> None:
     clip(tmp_path / "a.wav")
     different(tmp_path / "b.wav", 3)

@@ -160,10 +160,23 @@ def test_clotho_aqa_is_filtered_by_how_many_agree(tmp_path: Path) -> None:
     assert sorted(record.target for record in asked["clotho_aqa_binary"]) == ["no", "no", "yes", "yes", "yes", "yes"]
 
 
-def test_other_spellings_of_a_label_are_right_too(root: Path) -> None:
-    grocery, _ = load("tut2017", root).records
-    assert right_answers(grocery) == ("grocery store", "grocery_store")
+def test_rows_of_one_person_are_one_cluster(root: Path) -> None:
     assert load("cochlscene", root).records[0].meta["source"] == "cochlscene-user0138"  # what an interval resamples
+
+
+def test_librispeech_and_fleurs_are_read_from_the_hubs_parquet(tmp_path: Path) -> None:
+    spoken = [{"file": f"{n}.flac", "text": "HE SAID", "speaker_id": 61, "chapter_id": 7, "id": f"61-7-000{n}"} for n in range(2)]
+    parquet(tmp_path / "librispeech" / "all" / "test.clean-00000-of-00001.parquet", spoken)
+    records = load("librispeech_test-clean", tmp_path).records
+    assert [(record.id, record.target, record.duration_s) for record in records] == [
+        ("61-7-0000", "he said", 0.5),
+        ("61-7-0001", "he said", 0.5),
+    ]
+    read = {"transcription": "guten tag", "raw_transcription": "Guten Tag!", "gender": 1, "lang_id": 3}
+    for code in ("de_de", "fr_fr"):
+        parquet(tmp_path / "fleurs" / code / "fleurs-test-00000-of-00001.parquet", [{"id": 7, "path": "/x/1.wav", **read}])
+    (german,) = load("fleurs_de_de", tmp_path).records
+    assert (german.id, german.target, german.meta["gender"]) == ("de_de/1", "guten tag", "female")
 
 
 def test_captions_of_one_clip_are_its_references_in_parquet_too(tmp_path: Path) -> None:

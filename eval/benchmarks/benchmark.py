@@ -116,6 +116,11 @@ class Benchmark:
         assert self.folders and self.max_new_tokens > 0, self.name
 
     @property
+    def recipe(self) -> str:
+        """Name and version: with another one, rows must be answered anew."""
+        return f"{self.name} {self.version}"
+
+    @property
     def folder(self) -> str:
         """The folder below the data root that messages name."""
         return self.folders[0]

@@ -11,7 +11,7 @@ from data.ledger import Entry
 from data.manifest import Record
 from eval.batches import first_rows
 from eval.benchmarks.account import Account, warnings_of
-from eval.benchmarks.benchmark import Benchmark, put_to, right_answers
+from eval.benchmarks.benchmark import Benchmark, put_to
 from eval.benchmarks.open_file import benchmark_of, is_file_of_rows, rows_of_file
 from eval.benchmarks.rows import gather, with_lengths
 from eval.benchmarks.table import expand, find
@@ -52,8 +52,8 @@ def load(
     """Load a benchmark by its name, or a file of rows.
 
     Args:
-        task: NAME of the table, NAME+VARIANT (text-only, silence, shuffled-audio, rotated-1, ..) or a file of rows: .jsonl, .json, .tar,
-            .parquet.
+        task: NAME of the table or a file of rows (.jsonl, .json, .tar, .parquet), and behind it +VARIANT (text-only, silence,
+            shuffled-audio, rotated-1, ..).
         data_root: folder that holds a folder for each corpus; for a file, where relative paths begin that do not lie beside it.
         limit: take so many rows: the first by the hash of their ids, always the same and spread over the set. All by default.
         lengths: read the length of every clip from its file; files that cannot be read are found that way.
@@ -61,9 +61,8 @@ def load(
     Raises:
         ConfigError: no benchmark or variant has that name. DataError: its folder or the file is not there, or holds no row.
     """
-    name, _, variant = str(task).partition(VARIANT_MARK)
-    if is_file_of_rows(str(task)):
-        name, variant = str(task), ""
+    name, _, variant = (str(task), "", "") if Path(task).is_file() else str(task).partition(VARIANT_MARK)
+    if is_file_of_rows(name):
         benchmark, root = benchmark_of(Path(name)), Path(name).parent if data_root is None else Path(data_root)
         records, lost, notes = rows_of_file(Path(name), None if data_root is None else Path(data_root), custom)
     else:
@@ -74,7 +73,7 @@ def load(
         records, lost = gather(benchmark, root)
     if not records:
         raise DataError(f"{name}: no row can be asked; {_why(lost)}")
-    rows = _Rows([_with_aliases(benchmark, record) for record in records], lost, notes)
+    rows = _Rows(records, lost, notes)
     return _finished(benchmark, rows, root, variant, limit or 0, lengths)
 
 
@@ -117,19 +116,13 @@ def _finished(benchmark: Benchmark, rows: _Rows, root: Path, variant: str, limit
     if lengths:
         records, unreadable = with_lengths(records, root)
     if variant:
-        benchmark = replace(benchmark, name=f"{benchmark.name}{VARIANT_MARK}{variant}", version=f"{benchmark.version} {variant}")
+        benchmark = replace(benchmark, name=f"{benchmark.name}{VARIANT_MARK}{variant}")
         records = vary(variant, records)
     records = [_in_clusters(benchmark, put_to(benchmark, record)) for record in records]
     account = Account(n_rows, benchmark.count, benchmark.counted_at, tuple(rows.lost), tuple(unreadable), warnings, subset)
     for line in account.lines()[1:]:
         log.warning("%s: %s", benchmark.name, line.removeprefix("warning: "))
     return Loaded(benchmark, records, account, root)
-
-
-def _with_aliases(benchmark: Benchmark, record: Record) -> Record:
-    """Let other spellings of a row's label count as right answers."""
-    others = tuple(alias for alias, label in benchmark.aliases.items() if label == record.target)
-    return replace(record, references=(*right_answers(record), *others)) if others else record
 
 
 def _in_clusters(benchmark: Benchmark, record: Record) -> Record:

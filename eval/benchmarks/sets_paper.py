@@ -8,6 +8,7 @@ from typing import Any
 
 from data.ledger import Entry
 from data.manifest import Record
+from data.recipe import NOT_VERIFIED
 from eval.benchmarks.benchmark import Benchmark
 from eval.benchmarks.recipes import both, of_form, of_recipe
 
@@ -158,7 +159,7 @@ SETS: tuple[Benchmark, ...] = (
     ),
     of_recipe(
         "vocalsound", "vocalsound", "te", "vocal_sound", groups=PAPER, presets=RELEASED, labels=VOCAL_SOUNDS, cluster="speaker",
-        chance="1 of 6", traps="pbcong/vocalsound holds 100 rows", **limits(4),
+        chance="1 of 6", traps="pbcong/vocalsound holds 100 rows", count=3_594, counted_at=NOT_VERIFIED, **limits(4),
     ),
     of_recipe(
         "nsynth", "nsynth", "test", "note_analysis", groups=PAPER, presets=RELEASED, cluster="instrument_id", **limits(30),
