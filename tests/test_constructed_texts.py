@@ -30,7 +30,7 @@ def test_a_sentence_says_the_same_in_every_language() -> None:
         "zh": "帮我记下星期一早上七点半和安娜开会。",
         "de": "Trag am Montag um halb acht morgens ein Treffen mit Anna ein.",
         "es": "Apunta una reunión con Anna el lunes a las siete y media de la mañana.",
-        "ko": "월요일 아침 일곱 시 반에 안나와의 회의를 넣어 줘.",
+        "ko": "월요일 아침 일곱 시 반에 안나와의 회의를 일정에 넣어 줘.",
         "fr": "Note une réunion avec Anna lundi à sept heures et demie du matin.",
         "ja": "月曜日の朝七時半にアンナとの会議を入れて。",
         "it": "Segna una riunione con Anna lunedì alle sette e mezza di mattina.",

@@ -27,9 +27,9 @@ from data.recipes.constructed.measure import (
     speech_active,
     tempo_of,
 )
-from data.recipes.constructed.questions_music import NOTE_NAMES
 from data.recipes.constructed.questions_sound import COUNTS
 from data.recipes.constructed.texts import entries
+from data.recipes.conversations import NOTE_NAMES
 from tag_schema.answers import read_note, read_timed_labels
 from tag_schema.timestamps import srwt_to_words
 
@@ -180,8 +180,8 @@ def _many_notes(record: Record, clips: Sequence[Samples], label: str) -> bool:
 
 
 def _pitch(record: Record, clips: Sequence[Samples], label: str) -> bool:
-    name, octave = label.rsplit(" ", 1)
-    return abs(pitch_of(clips[0]) - (12 * (int(octave) + 1) + NOTE_NAMES.index(name))) < 0.5
+    midi = 12 * (int(label[-1]) + 1) + NOTE_NAMES.index(label[:-1])  # of one of the middle octaves, as C#4
+    return abs(pitch_of(clips[0]) - midi) < 0.5
 
 
 def _same_note(record: Record, clips: Sequence[Samples], label: str) -> bool:

@@ -27,11 +27,11 @@ from data.recipes.constructed.singing import singer_called
 from data.recipes.constructed.timeline import join
 from data.recipes.constructed.waves import Wave, peaked
 from data.recipes.constructed.wordings import Fact, option_order
+from data.recipes.conversations import note_name
 
 if TYPE_CHECKING:
     from data.recipes.constructed.recorded import Pool
 
-NOTE_NAMES = ("C", "C sharp", "D", "D sharp", "E", "F", "F sharp", "G", "G sharp", "A", "A sharp", "B")
 MIDDLE = tuple(label for label, instrument in INSTRUMENTS.items() if instrument.low <= 60 and instrument.high >= 77)  # share a range
 HELD = tuple(label for label in MIDDLE if INSTRUMENTS[label].held)
 _SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
@@ -41,11 +41,6 @@ _FIGURES = ((0, 4, 7, 4), (0, 2, 4, 0), (7, 4, 2, 0), (0, 7, 4, 7), (4, 2, 0, 2)
 def an(noun: str) -> str:
     """Put a or an before a noun."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def note_name(midi: int) -> str:
-    """Name a MIDI number: 60 is C4."""
-    return f"{NOTE_NAMES[midi % 12]} {midi // 12 - 1}"
 
 
 def some_notes(rng: Generator, pool: Pool | None) -> Heard:
