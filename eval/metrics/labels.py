@@ -276,7 +276,7 @@ class MacroF1(_ByClass):
 class Uar(_ByClass):
     """Unweighted average recall: the share of each class that is found, averaged over the classes of the truth.
 
-    Agrees with scikit-learn's balanced_accuracy_score.
+    Agrees with scikit-learn's recall_score(average="macro", labels=classes of the truth), that is its balanced_accuracy_score.
     """
 
     name: str = "uar"
