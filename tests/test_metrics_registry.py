@@ -24,11 +24,13 @@ TARGETS = {
     "note_analysis": "<|pitch|><|midi_pitch_60|><|velocity|><|midi_velocity_80|><|instrument|>guitar<|sonic|>dark, percussive",
 }  # fmt: skip
 
+UNEVEN = {"cider", "map_hard_fixed", "map_hard", "map_fixed", "macro_f1"}  # six equal truths: nothing is rare, there is no other class
+
 
 def samples_of(family: str, answer: str | None = None, status: str = "ok") -> list[Sample]:
     """Make six samples of a family, all right where no answer is given."""
     target = TARGETS.get(family, "a dog barks at the door")
-    choices = ("a dog barks at the door", "rain", "wind") if family in ("music_qa", CHAT) else ()
+    choices = ("a dog barks at the door", "rain", "wind") if family in ("audio_qa", "music_qa", CHAT) else ()
     return [
         Sample(id=f"{number}", status=status, answer=target if answer is None else answer, references=(target,), family=family,  # type: ignore[arg-type]
                choices=choices, meta={"speaker": f"s{number}"})
@@ -40,8 +42,9 @@ def measured(metric: Metric, samples: list[Sample]) -> Measured | None:
     try:
         return metric.measure(samples)
     except NotComputed as error:
-        assert len(str(error)) > 20, "a metric that is not computed says why"
-        return None
+        reason = str(error)
+    assert len(reason) > 20, "a metric that is not computed says why"
+    return None
 
 
 @pytest.mark.parametrize("preset", [one for one in PRESETS if one != "coco"])
@@ -58,13 +61,7 @@ def test_every_family_has_metrics_that_find_right_answers_right_and_missing_ones
         assert metric.unit in ("%", "ms", "")
         assert right.sums.shape[0] == len(right.parsed) == len(right.each) == 6
         assert right.parsed.all()
-        if metric.name not in (
-            "cider",
-            "map_hard_fixed",
-            "map_hard",
-            "map_fixed",
-            "macro_f1",
-        ):  # six equal truths: no rarity, no other class
+        if metric.name not in UNEVEN:
             best = {"lower": 0.0, "higher": right.limits[1] if metric.name in ("bleu", "chrf") else 1.0}[metric.better]
             assert right.value == pytest.approx(best), metric.name
             if not np.isnan(missing.value):
