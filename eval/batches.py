@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from qwen_audio.errors import DataError
@@ -22,7 +23,7 @@ def first_rows(ids: Sequence[str], limit: int) -> list[str]:
         DataError: an id stands twice.
     """
     if len(set(ids)) < len(ids):
-        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+        twice = Counter(ids).most_common(1)[0][0]
         raise DataError(f"the id {twice!r} stands twice among the rows; answers are told apart by their ids")
     return sorted(ids, key=draw_order)[: limit or None]
 

@@ -24,7 +24,7 @@ from eval.models.base import Answered, Asked, Model, ModelGone, failed, reason
 from eval.progress import Progress
 from eval.workers import Place, Workers, share_cores
 from qwen_audio.config import LongAudio, check_choice, option
-from qwen_audio.errors import USER_ERRORS, ConfigError
+from qwen_audio.errors import USER_ERRORS, ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,9 @@ def run(
     job = Job(opener, records, Path(data_root), Path(folder), options)
     place = Place.of_environment()
     if place is not None:
-        if options.overwrite and place.ranks > 1:
-            raise ConfigError(f"--overwrite under torchrun: its ranks do not begin together; delete {folder} first")
+        if place.ranks > 1 and (options.overwrite or options.retry_failed):
+            flag, mend = ("--overwrite", f"delete {folder} first") if options.overwrite else ("--retry-failed", "use --workers")
+            raise ConfigError(f"{flag} under torchrun: its ranks do not begin together; {mend}")
         return _rank(job, place, None)
     if options.workers == 1:
         return _rank(job, Place(0, 1), None)
@@ -213,6 +214,8 @@ class Shift:
         while wait and any(key not in lines for batch in batches for key in batch.keys):
             time.sleep(1.0)
             lines = read_log(self.job.folder)
+        if lost := [row.id for batch in batches for row, key in zip(batch.rows, batch.keys, strict=True) if key not in lines]:
+            raise DataError(f"{lost[0]} and {len(lost) - 1} other rows changed while the run was at work; run again, the rest is kept")
         found = [
             sample_of(self.records[row.id], lines[key], self.seconds[row.id])
             for batch in batches

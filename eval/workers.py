@@ -89,6 +89,7 @@ def share_cores(workers: int) -> None:
 def _serve(work: Callable[[T, Place], None], job: T, place: Place) -> None:
     """Work in a process of its own; a user's mistake is one line on stderr and code 1."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its starter's to answer
+    os.environ["LOCAL_RANK"] = str(place.rank)  # as torchrun does: a GPU for each, where there are some
     threading.Thread(target=_die_with_starter, daemon=True).start()
     try:
         work(job, place)

@@ -16,11 +16,12 @@ import pytest
 import soundfile
 
 from data.manifest import AudioRef, Record, Turn
+from eval.benchmarks.benchmark import TOLD
 from eval.models.asking import asked, in_words, told, with_choices
 from eval.models.base import Asked, ModelGone, failed, reason
 from eval.models.endpoint import EndpointModel, EndpointOptions
 from eval.models.identity import file_digest, shown_name, weights_digest
-from eval.models.opening import ModelOptions, local_device, open_model
+from eval.models.opening import ModelOptions, open_model
 from eval.models.predictions import PredictionsModel
 from eval.runner import Run, RunOptions, run
 from qwen_audio.audio import AudioClip, read_audio
@@ -63,6 +64,8 @@ def test_choices_are_printed_a_letter_and_a_line_each() -> None:
     assert asked(scene) == scene  # its tags name the labels
     assert told(in_words(scene)).endswith("Answer with its name alone.\nA. park\nB. tram\nAnswer with the letter of one option.")
     assert asked(chat()) == chat()
+    spoken_choices = chat("Which?", choices=("rain", "wind"), meta={TOLD: "in the audio"})
+    assert asked(spoken_choices) == spoken_choices
 
 
 def test_a_tagged_task_is_put_in_words() -> None:
@@ -178,19 +181,31 @@ def test_models_are_called_without_their_place_on_a_disk() -> None:
     assert [shown_name(name) for name in names] == ["mini", "Qwen/Qwen2-Audio-7B", "a/release", "b/release"]
 
 
-def test_a_name_says_which_kind_of_model_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_says_which_kind_of_model_it_is(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"id": "a", "answer": "b"}\n')
     assert isinstance(open_model(str(tmp_path / "p.jsonl")), PredictionsModel)
     assert isinstance(open_model(f"predictions:{tmp_path / 'p.jsonl'}"), PredictionsModel)
     assert isinstance(open_model("openai:x", ModelOptions(base_url="http://localhost:1/v1")), EndpointModel)
     with pytest.raises(ConfigError, match="--base-url"):
         open_model("openai:x")
+    with pytest.raises(ConfigError, match="holds a name or password"):
+        open_model("openai:x", ModelOptions(base_url="https://me:secret@host/v1"))
     with pytest.raises(CheckpointError, match="no such directory"):
         open_model("transformers:nowhere")
     with pytest.raises(ConfigError, match="concurrency is 0"):
         ModelOptions(concurrency=0)
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from eval.models.engine import own_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(own_device("auto")) == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert (local_device("cuda"), local_device("cuda:1"), local_device("cpu")) == ("cuda:3", "cuda:1", "cpu")
+    assert [str(own_device(name)) for name in ("auto", "cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
 
 
 # Predictions ---------------------------------------------------------------------------------------------------------------

@@ -20,11 +20,13 @@ from eval_driver import FakeModel, chat, metrics_for, write_rows  # type: ignore
 
 from data.manifest import AudioRef, Record
 from eval.batches import first_rows, plan
+from eval.cost import CostLog
 from eval.finish import finish
-from eval.log import read_log
+from eval.log import LogWriter, read_log
 from eval.models.base import Asked, ModelGone
 from eval.progress import Progress, clock
-from eval.runner import Run, RunOptions, answer_all, answer_rows, run
+from eval.runner import Job, Run, RunOptions, Shift, answer_all, answer_rows, run
+from eval.workers import Place
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import prefix_for
 
@@ -269,7 +271,7 @@ def finished(tree: Path, out: Path, workers: int) -> None:
 
 
 def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(tree: Path, expected: str, tmp_path: Path) -> None:
-    assert kill_often(tree, tmp_path, 4, seed=1) >= 2
+    assert kill_often(tree, tmp_path, 6, seed=1) >= 2
     finished(tree, tmp_path, 1)
     assert digest(tmp_path) == expected
 
@@ -293,6 +295,25 @@ def test_the_ranks_of_torchrun_end_in_the_same_bytes(tree: Path, expected: str, 
         assert process.returncode == 0, said.decode()
     assert digest(tmp_path) == expected
     assert (tmp_path / "log.1.jsonl").is_file()
+
+
+def test_under_torchrun_nothing_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="--overwrite under torchrun"):
+        done(FakeModel(), [], tmp_path, tmp_path, overwrite=True)
+    with pytest.raises(ConfigError, match="--retry-failed under torchrun"):
+        done(FakeModel(), [], tmp_path, tmp_path, retry_failed=True)
+
+
+def test_rows_that_are_not_in_the_log_at_the_end_are_told_of(tmp_path: Path) -> None:
+    records = write_rows(tmp_path, 12)[:12]
+    job = Job(FakeModel, records, tmp_path, tmp_path / "out", RunOptions(quiet=True))
+    with LogWriter(job.folder) as writer:
+        shift = Shift(job, Place(0, 3), FakeModel(), writer, CostLog(job.folder))
+        shift.work()
+        with pytest.raises(DataError, match="7 other rows changed while the run was at work"):
+            shift.samples(wait=False)
 
 
 def test_a_worker_that_fails_is_told_of(tree: Path, records: list[Record], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def asked(record: Record) -> Record:
     A tag sentence without a question has no room for them: its labels are the task's own, and the row stays as it is; so it does where
     its benchmark has told the choices already, in its own wording or aloud.
     """
-    if not record.choices or record.meta.get(TOLD):
+    if not _untold(record):
         return record
     if record.prefix is not None:
         if record.prefix.question is None:
@@ -41,6 +41,10 @@ def asked(record: Record) -> Record:
     return replace(record, messages=(*before, replace(last, parts=tuple(parts))))
 
 
+def _untold(record: Record) -> bool:
+    return bool(record.choices) and not record.meta.get(TOLD)
+
+
 def in_words(record: Record) -> tuple[Turn, ...]:
     """Return the conversation that asks a row of a model without tags.
 
@@ -50,7 +54,7 @@ def in_words(record: Record) -> tuple[Turn, ...]:
     if record.prefix is None:
         return record.messages
     question = natural_prompt(record.prefix)
-    if record.choices and record.prefix.question is None:
+    if _untold(record) and record.prefix.question is None:
         question = with_choices(question, record.choices)
     return (Turn("user", (*record.audio, question)),)
 

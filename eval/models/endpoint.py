@@ -64,7 +64,12 @@ class EndpointModel:
         Raises:
             ConfigError: the name or the address is missing.
         """
-        if not name or urlsplit(options.base_url).scheme not in ("http", "https"):
+        address = urlsplit(options.base_url)
+        if address.username or address.password:
+            raise ConfigError(
+                f"--base-url holds a name or password, which would stand in every result; put the key into ${options.api_key_env}"
+            )
+        if not name or address.scheme not in ("http", "https"):
             raise ConfigError(f"openai:{name}: expected -m openai:NAME and --base-url http(s)://..., found {options.base_url!r}")
         self.name, self.options = name, options
         self._address = f"{options.base_url.rstrip('/')}/chat/completions"

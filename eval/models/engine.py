@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,7 @@ from qwen_audio.config import GenerationOptions, LoadOptions
 from qwen_audio.engine import Engine, Reply, load
 from qwen_audio.errors import USER_ERRORS
 from qwen_audio.model.checkpoints.find import find_checkpoint
+from qwen_audio.model.placement import find_device
 from qwen_audio.prompt import Message, Prompt, render_chat, render_task
 from tag_schema.prefix import TagPrefix
 
@@ -107,8 +109,20 @@ def open_engine(name: str, options: LoadOptions | None = None) -> EngineModel:
     """
     options = options or LoadOptions()
     identity = weights_digest(find_checkpoint(name, allow_download=options.allow_download))
-    engine = load(name, device=options.device, dtype=options.dtype, allow_download=options.allow_download)
+    engine = load(name, device=str(own_device(options.device)), dtype=options.dtype, allow_download=options.allow_download)
     return EngineModel(engine, identity=identity)
+
+
+def own_device(name: str) -> torch.device:
+    """Find a device; of several processes on one machine ($LOCAL_RANK) each takes a GPU of its own, unless one is named by its number.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    device = find_device(name)
+    if device.type != "cuda" or ":" in str(device) or "LOCAL_RANK" not in os.environ:
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 def _answered(reply: Reply) -> Answered:

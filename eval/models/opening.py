@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from eval.models.base import Model
@@ -56,7 +55,7 @@ def open_model(name: str, options: ModelOptions | None = None) -> Model:
         return PredictionsModel(name)
     if name == "pocketsphinx":
         return SphinxModel()
-    where = LoadOptions(device=local_device(options.device), dtype=options.dtype, allow_download=options.allow_download)
+    where = LoadOptions(device=options.device, dtype=options.dtype, allow_download=options.allow_download)
     if kind == "transformers" and colon:
         from eval.models.qwen2_audio import open_transformers  # torch loads once the name is known to need it
 
@@ -64,9 +63,3 @@ def open_model(name: str, options: ModelOptions | None = None) -> Model:
     from eval.models.engine import open_engine
 
     return open_engine(name, where)
-
-
-def local_device(device: str) -> str:
-    """Give each process that torchrun starts on one machine a GPU of its own, where the device is not named to the number."""
-    rank = os.environ.get("LOCAL_RANK")
-    return f"cuda:{rank}" if rank is not None and device == "cuda" else device

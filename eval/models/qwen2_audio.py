@@ -10,12 +10,13 @@ import torch
 from data.manifest import Record
 from eval.models.asking import Clip, in_words, numbered, told
 from eval.models.base import About, Answered, Asked
+from eval.models.engine import own_device
 from eval.models.identity import shown_name, weights_digest
 from qwen_audio.audio import SAMPLE_RATE
 from qwen_audio.config import LoadOptions
 from qwen_audio.errors import DataError
 from qwen_audio.model.checkpoints.find import find_checkpoint
-from qwen_audio.model.placement import find_device, find_dtype
+from qwen_audio.model.placement import find_dtype
 
 PROMPTS = 1  # raise it when the same row is asked in another way
 
@@ -83,7 +84,7 @@ def open_transformers(name: str, options: LoadOptions | None = None) -> Transfor
         DataError: transformers is not installed, or cannot load it.
     """
     options = options or LoadOptions()
-    place = find_device(options.device)
+    place = own_device(options.device)
     directory = find_checkpoint(name, allow_download=options.allow_download)
     try:
         import transformers
