@@ -35,6 +35,7 @@ class Comparison:
     better: str
     n: int
     clusters: str
+    signature: str
     first: float
     second: float
     difference: Difference | None
@@ -123,7 +124,7 @@ def _metric(scorings: tuple[Scoring, Scoring], number: int, clusters: Sequence[s
     """Compare two runs by one of their metrics."""
     one, two = (scoring.measured[number] for scoring in scorings)
     metric, benchmark, n = scorings[0].metrics[number], scorings[0].benchmark, len(clusters)
-    blank = Comparison(benchmark, metric.name, metric.unit, metric.better, n, kind, NAN, NAN, None)
+    blank = Comparison(benchmark, metric.name, metric.unit, metric.better, n, kind, metric.signature, NAN, NAN, None)
     if isinstance(one, str) or isinstance(two, str):
         return replace(blank, not_computed=one if isinstance(one, str) else str(two))
     failed = [n - statuses(scoring.samples, found.parsed).get("ok", 0) for scoring, found in zip(scorings, (one, two), strict=True)]

@@ -87,7 +87,7 @@ def test_a_planted_gap_is_found_and_has_its_sign() -> None:
 
 
 def test_fewer_errors_and_more_right_answers_are_both_better() -> None:
-    better = Comparison("s", "m", "%", "higher", 9, "speaker", 0.1, 0.2, None)
+    better = Comparison("s", "m", "%", "higher", 9, "speaker", "m|v1", 0.1, 0.2, None)
     gap = compared(answered([False] * 40), answered([True] * 40)).difference
     assert replace(better, difference=gap, p_holm=0.01).verdict == "second better"
     assert replace(better, better="lower", difference=gap, p_holm=0.01).verdict == "first better"

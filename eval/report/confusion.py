@@ -26,12 +26,14 @@ class Confusion:
         columns: the same labels, then OTHER and NO_ANSWER where they occur.
         counts: a list for each row.
         pairs: (right label, answer, how often) of the commonest mistakes; instead of a table where there are too many labels.
+        letters: the labels are the letters of multiple-choice questions.
     """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     pairs: tuple[tuple[str, str, int], ...]
+    letters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,14 @@ def confusion(scoring: Scoring) -> Confusion | None:
     """
     if any(not sample.references for sample in scoring.samples):
         return None
-    heard = _heard(scoring)
+    heard, letters = _heard(scoring)
     spelt: dict[str, str] = {}
     for one in heard:
         spelt.setdefault(one.keys[one.place], one.spelt[one.place])
     if len(spelt) < 2 or len(heard) < FEWEST_PER_LABEL * len(spelt) or any(TAG in label for label in spelt.values()):
         return None
     totals = Counter(one.keys[one.place] for one in heard)
-    keys = sorted(totals, key=lambda key: (-totals[key], key))
+    keys = sorted(totals) if letters else sorted(totals, key=lambda key: (-totals[key], key))
     found = Counter((one.keys[one.place], _column(one.answer, spelt)) for one in heard)
     if len(keys) > MOST_LABELS:
         wrong = Counter({pair: count for pair, count in found.items() if pair[0] != pair[1]})
@@ -71,19 +73,21 @@ def confusion(scoring: Scoring) -> Confusion | None:
         return Confusion((), (), (), tuple((spelt[one], spelt.get(two, two), count) for (one, two), count in common))
     ends = [end for end in (OTHER, NO_ANSWER) if any(column == end for _, column in found)]
     counts = tuple(tuple(found[row, column] for column in [*keys, *ends]) for row in keys)
-    return Confusion(tuple(spelt[key] for key in keys), (*(spelt[key] for key in keys), *ends), counts, ())
+    return Confusion(tuple(spelt[key] for key in keys), (*(spelt[key] for key in keys), *ends), counts, (), letters)
 
 
-def _heard(scoring: Scoring) -> list[_Heard]:
+def _heard(scoring: Scoring) -> tuple[list[_Heard], bool]:
+    """Read every sample's labels; True where they are letters."""
     choice = next((metric for metric in scoring.metrics if isinstance(metric, Mcq)), None)
     if choice is not None and all(sample.choices for sample in scoring.samples):
         letters = [LETTERS[right_choice(sample)] for sample in scoring.samples]
         pairs = zip(letters, scoring.samples, strict=True)
-        return [_Heard((letter,), (letter,), choice.read(sample) or "") for letter, sample in pairs]
+        return [_Heard((letter,), (letter,), choice.read(sample) or "") for letter, sample in pairs], True
     rate = next((metric for metric in scoring.metrics if isinstance(metric, Accuracy)), None)
     if rate is not None:
-        return [_Heard(rate.reading.truths(sample), sample.references, rate.read(sample) or "") for sample in scoring.samples]
-    return [_Heard(tuple(map(folded, sample.references)), sample.references, folded(answer_of(sample))) for sample in scoring.samples]
+        return [_Heard(rate.reading.truths(sample), sample.references, rate.read(sample) or "") for sample in scoring.samples], False
+    plain = [_Heard(tuple(map(folded, sample.references)), sample.references, folded(answer_of(sample))) for sample in scoring.samples]
+    return plain, False
 
 
 def _column(answer: str, spelt: dict[str, str]) -> str:

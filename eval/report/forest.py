@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eval.report.values import between, written
+from eval.report.values import between, titles, written
 from eval.score import Score
 
 FULL = 1.0  # the whole of a share: scales of shares reach at least from 0 to here
@@ -55,7 +55,7 @@ class Panel:
     rows: tuple[Row, ...]
 
 
-def panels(scores: Sequence[Score], others: Sequence[Score] = (), anchors: dict[str, str] | None = None) -> list[Panel]:
+def panels(scores: Sequence[Score], others: Sequence[Score] = (), anchors: Mapping[str, str] | None = None) -> list[Panel]:
     """Group scores by their scale: shares and times by which way is better, plain numbers by metric.
 
     Args:
@@ -63,19 +63,26 @@ def panels(scores: Sequence[Score], others: Sequence[Score] = (), anchors: dict[
         others: of the run that it is compared with.
         anchors: benchmark -> the id of its section.
     """
-    beside = {(one.benchmark, one.metric): one for one in others}
+    beside = {(one.benchmark, one.signature): one for one in others}
+    named = titles(scores)
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for one in scores:
         if not math.isnan(one.value):
             key = (one.unit, one.better, "" if one.unit else one.metric)
             groups.setdefault(key, []).append(one)
-    return [_panel(*key, members, beside, anchors or {}) for key, members in groups.items()]
+    return [_panel(*key, members, beside, named, anchors or {}) for key, members in groups.items()]
 
 
 def _panel(
-    unit: str, better: str, metric: str, scores: Sequence[Score], beside: dict[tuple[str, str], Score], anchors: dict[str, str]
+    unit: str,
+    better: str,
+    metric: str,
+    scores: Sequence[Score],
+    beside: Mapping[tuple[str, str], Score],
+    named: Mapping[tuple[str, str], str],
+    anchors: Mapping[str, str],
 ) -> Panel:
-    pairs = [[one, *([other] if (other := beside.get((one.benchmark, one.metric))) else [])] for one in scores]
+    pairs = [[one, *([other] if (other := beside.get((one.benchmark, one.signature))) else [])] for one in scores]
     low, high = _range(unit, [one for pair in pairs for one in pair])
     ticks = tick_places(low, high)
 
@@ -91,7 +98,7 @@ def _panel(
             if not math.isnan(s.value)
         )
         chance, ceiling = (None if value is None else place(value) for value in (one.chance, one.ceiling))
-        rows.append(Row(one.benchmark, one.metric, anchors.get(one.benchmark, ""), marks, chance, ceiling))
+        rows.append(Row(one.benchmark, named[one.benchmark, one.signature], anchors.get(one.benchmark, ""), marks, chance, ceiling))
     kind = {"%": "Shares" if better == "higher" else "Error rates", "ms": "Times"}.get(unit, metric)
     return Panel(f"{kind}: {better} is better", tuple((place(tick), _tick(tick, unit)) for tick in ticks), tuple(rows))
 

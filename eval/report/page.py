@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from eval.report.sections import sections
 from eval.report.sound import Sounds
 from eval.report.stored import MetricsOf, StoredRun
 from eval.report.tables import FEW_NOTE, Column, Table, comparison_table, details_words
-from eval.report.values import arrow, between, cluster_words, number, written
+from eval.report.values import arrow, between, cluster_words, number, titles, written
 from eval.score import Score
 from eval.statistics import FEW_CLUSTERS
 
@@ -42,13 +42,13 @@ class Beside:
         name: of the other run.
         comparisons: of the two.
         scores: of the other run.
-        paper: published numbers with their definitions, and the row of this run.
+        paper: makes a table of published numbers beside those of this run, of its model's name and its scores.
     """
 
     name: str = ""
     comparisons: Sequence[Comparison] = ()
     scores: Sequence[Score] = ()
-    paper: Table | None = None
+    paper: Callable[[str, Sequence[Score]], Table | None] | None = None
 
 
 def page(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, *, n_worst: int = 10, beside: Beside | None = None) -> str:
@@ -66,17 +66,21 @@ def page(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, *, n_
     title = model_name(runs)
     names = (title, beside.name)
     anchors = {section.name: section.anchor for section in found}
+    named = titles(scores)
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    return _environment().get_template("page.html").render(
-        title=title, names=names, two=bool(beside.name), sections=found, facts=_facts(runs), warnings=_warnings(runs), made=made_by(runs),
-        panels=panels(scores, beside.scores, anchors), notes=_notes(scores), few=FEW_CLUSTERS, costs=cost_table(runs), paper=beside.paper,
-        comparison=comparison_table(beside.comparisons, names) if beside.comparisons else None,
-        recipes=sorted({(one.metric, one.signature) for one in scores}),
-        any_lenient=any(one.lenient != one.value and not one.not_computed for one in scores),
-        any_chance=any(one.chance is not None for one in scores), any_ceiling=any(one.ceiling is not None for one in scores),
-        audio_note=f"{sounds.left_out} clips found no room in it." if sounds.left_out else "",
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")), script=Markup(script), script_hash=script_hash(script),
-    )  # fmt: skip
+    shown = {
+        "title": title, "names": names, "two": bool(beside.name), "title_of": lambda one: named[one.benchmark, one.signature],
+        "facts": _facts(runs), "warnings": _warnings(runs), "made": made_by(runs), "few": FEW_CLUSTERS, "sections": found,
+        "panels": panels(scores, beside.scores, anchors), "notes": _notes(scores), "costs": cost_table(runs),
+        "paper": beside.paper(title, scores) if beside.paper else None,
+        "comparison": comparison_table(beside.comparisons, names) if beside.comparisons else None,
+        "recipes": sorted({(one.metric, one.signature) for one in scores}),
+        "any_lenient": any(one.lenient != one.value and not one.not_computed for one in scores),
+        "any_chance": any(one.chance is not None for one in scores), "any_ceiling": any(one.ceiling is not None for one in scores),
+        "audio_note": sounds.note, "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script), "script_hash": script_hash(script),
+    }  # fmt: skip
+    return _environment().get_template("page.html").render(shown)
 
 
 @cache
@@ -144,6 +148,8 @@ def made_by(runs: Sequence[StoredRun]) -> list[tuple[str, list[tuple[str, str]]]
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [pair for key, item in value.items() for pair in _flat(str(key), item)]
+    if isinstance(value, list):
+        return _flat(name, "; ".join(map(str, value)))
     if value in ("", None, [], {}):
         return []
     words = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

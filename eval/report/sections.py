@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eval.metrics.sample import Sample
 from eval.progress import clock
@@ -11,7 +12,7 @@ from eval.report.confusion import Confusion, confusion
 from eval.report.shown import Failures, Worst, failures, worst
 from eval.report.sound import Sounds
 from eval.report.stored import MetricsOf, StoredRun
-from eval.score import SUBGROUP_KEYS, Score, group_of, measure, parts_of
+from eval.score import SUBGROUP_KEYS, Score, Scoring, group_of, measure, parts_of
 
 MOST_GROUPS = 40
 
@@ -34,6 +35,7 @@ class Section:
     name: str
     anchor: str
     facts: tuple[str, ...]
+    warnings: tuple[str, ...]
     scores: tuple[Score, ...]
     groups: tuple[Group, ...]
     confusion: Confusion | None
@@ -43,27 +45,36 @@ class Section:
 
 def sections(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, n_worst: int) -> list[Section]:
     """Measure the samples of runs and lay out what there is to say, one section for each family and language of each benchmark."""
-    parts = [(run.benchmark, *part) for run in runs for part in parts_of(run.benchmark, run.samples)]
-    return [
-        _section(f"set-{number}", benchmark, name, samples, metrics_of, sounds, n_worst)
-        for number, (benchmark, name, samples) in enumerate(parts, 1)
-    ]
+    found: list[Section] = []
+    for run in runs:
+        for name, samples in parts_of(run.benchmark, run.samples):
+            scoring = measure(name, samples, metrics_of(run.benchmark, samples[0].family, samples[0].language))
+            found.append(_section(f"set-{len(found) + 1}", run, scoring, sounds, n_worst))
+    return found
 
 
-def _section(
-    anchor: str, benchmark: str, name: str, samples: Sequence[Sample], metrics_of: MetricsOf, sounds: Sounds, n_worst: int
-) -> Section:
-    scoring = measure(name, samples, metrics_of(benchmark, samples[0].family, samples[0].language))
+def _section(anchor: str, run: StoredRun, scoring: Scoring, sounds: Sounds, n_worst: int) -> Section:
+    samples = scoring.samples
     return Section(
-        name=name,
+        name=scoring.benchmark,
         anchor=anchor,
         facts=_facts(samples),
+        warnings=tuple(_warnings(run.about)),
         scores=tuple(scoring.scores()),
         groups=tuple(_groups(scoring.subgroups(SUBGROUP_KEYS), samples)),
         confusion=confusion(scoring),
-        worst=worst(scoring, benchmark, n_worst, sounds),
-        failures=failures(scoring, benchmark, sounds),
+        worst=worst(scoring, run.benchmark, n_worst, sounds),
+        failures=failures(scoring, run.benchmark, sounds),
     )
+
+
+def _warnings(about: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the warnings that the account of a benchmark's rows left in what a run says of itself."""
+    for name, value in about.items():
+        if name == "warnings" and isinstance(value, list):
+            yield from map(str, value)
+        elif isinstance(value, Mapping):
+            yield from _warnings(value)
 
 
 def _facts(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.manifest import Record
+from eval.batches import draw_order
 from eval.metrics.sample import HEARD, Measured, Metric, Sample
 from eval.report.alignment import Aligned, aligned
 from eval.report.sound import Player, Sounds
@@ -45,9 +46,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The worst samples by one metric, and how many of how many are not right."""
+    """The worst samples by one metric, and how many of how many are not right; a draw of them where none is worse than another."""
 
     metric: str
+    draw: bool
     samples: tuple[Shown, ...]
     n_wrong: int
     n_heard: int
@@ -65,7 +67,8 @@ class Failures:
 def worst(scoring: Scoring, benchmark: str, count: int, sounds: Sounds) -> Worst | None:
     """Pick the samples that one of a scoring's metrics finds worst; None where no metric looks at single samples.
 
-    Of equally bad ones those with the longer reference come first. Samples that were not answered stand in the failures.
+    Of equally bad ones those with the longer reference come first; where answers are right or wrong, the order is that of a draw. Samples
+    that were not answered stand in the failures.
 
     Args:
         benchmark: where the records are; the scoring may be of a part of it.
@@ -81,14 +84,15 @@ def worst(scoring: Scoring, benchmark: str, count: int, sounds: Sounds) -> Worst
             if sample.status in HEARD and measured.parsed[number] and not np.isnan(measured.each[number])
         ]
         wrong = [number for number in heard if sign * (measured.each[number] - best) > 1e-9]
-        wrong.sort(key=lambda number: _badness(scoring.samples[number], sign * float(measured.each[number])))
+        draw = len(wrong) > 1 and len({float(measured.each[number]) for number in wrong}) == 1 and metric.better == "higher"
+        wrong.sort(key=lambda number: _badness(scoring.samples[number], sign * float(measured.each[number]), draw))
         shown = tuple(_shown(scoring, number, benchmark, sounds, metric, measured) for number in wrong[:count])
-        return Worst(metric.name, shown, len(wrong), len(heard))
+        return Worst(metric.name, draw, shown, len(wrong), len(heard))
     return None
 
 
-def _badness(sample: Sample, value: float) -> tuple[float, int, str]:
-    return -value, -len(sample.target), sample.id
+def _badness(sample: Sample, value: float, draw: bool) -> tuple[float, int, str]:
+    return -value, 0 if draw else -len(sample.target), draw_order(sample.id)
 
 
 def failures(scoring: Scoring, benchmark: str, sounds: Sounds) -> Failures | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,51 +30,65 @@ class Player:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The records of a benchmark by their ids, and where relative paths of their clips begin."""
+
+    records: Mapping[str, Record]
+    root: Path
+
+
 class Sounds:
     """Hands out the clips of records as long as there is room for them in the page."""
 
-    def __init__(self, records: Mapping[str, Mapping[str, Record]], data_root: Path | str, audio_mb: float) -> None:
+    def __init__(self, rows: Mapping[str, Rows], audio_mb: float) -> None:
         """Take records.
 
         Args:
-            records: benchmark -> id -> record.
-            data_root: where relative paths of clips begin.
+            rows: by benchmark; one without is shown without sound.
             audio_mb: room for the clips of the whole page, in million bytes of what stands in it.
         """
-        self.records = records
-        self.read: ReadClip = clip_reader(data_root)
+        self.rows = rows
+        self.readers: dict[str, ReadClip] = {name: clip_reader(found.root) for name, found in rows.items()}
         self.room = audio_mb * MB
         self.audio_mb = audio_mb
         self.left_out = 0
-        self._made: dict[AudioRef, Player] = {}
+        self._made: dict[tuple[str, AudioRef], Player] = {}
+
+    @property
+    def note(self) -> str:
+        """Say what of the sound is not in the page; "" where all of it is."""
+        if not self.rows:
+            return "It holds no sound: the rows of the sets were not given (-t, --data-root)."
+        if self.left_out:
+            return f"{self.left_out} clips found no room in it: {self.audio_mb:g} MB of sound are allowed (--audio-mb)."
+        return ""
 
     def record(self, benchmark: str, name: str) -> Record | None:
         """Return the record of a sample, where it is known."""
-        return self.records.get(benchmark, {}).get(name)
+        return self.rows[benchmark].records.get(name) if benchmark in self.rows else None
 
     def players(self, benchmark: str, name: str) -> list[Player]:
         """Return a player for each clip of a sample."""
         record = self.record(benchmark, name)
         if record is None:
             return []
-        return [self._player(ref, f"Audio {number}") for number, ref in enumerate(record.audio, 1)]
+        return [replace(self._player(benchmark, ref), label=f"Audio {number}") for number, ref in enumerate(record.audio, 1)]
 
-    def _player(self, ref: AudioRef, label: str) -> Player:
-        if ref in self._made:
-            made = self._made[ref]
-            return Player(label, made.seconds, made.data, made.note)
-        try:
-            clip = self.read(ref)
-        except QwenAudioError as error:
-            return Player(label, 0.0, note=f"cannot be read: {reason_without_place(error, ref)}")
-        data = encoded(clip)
-        if len(data) > self.room:
+    def _player(self, benchmark: str, ref: AudioRef) -> Player:
+        key = (benchmark, ref)
+        if key not in self._made:
+            try:
+                clip = self.readers[benchmark](ref)
+            except QwenAudioError as error:
+                return Player("", 0.0, note=f"cannot be read: {reason_without_place(error, ref)}")
+            self._made[key] = Player("", clip.duration_s, encoded(clip))
+        made = self._made[key]
+        if len(made.data) > self.room:
             self.left_out += 1
-            note = f"{clip.duration_s:.1f} s, left out: the page has room for {self.audio_mb:g} MB of audio (--audio-mb)"
-            return Player(label, clip.duration_s, note=note)
-        self.room -= len(data)
-        self._made[ref] = Player(label, clip.duration_s, data)
-        return self._made[ref]
+            return Player("", made.seconds, note=f"{made.seconds:.1f} s, left out: no room for it in the page (--audio-mb)")
+        self.room -= len(made.data)  # a clip that is heard twice stands in the page twice
+        return made
 
 
 def reason_without_place(error: Exception, ref: AudioRef) -> str:
@@ -92,9 +106,6 @@ def encoded(clip: AudioClip) -> str:
     return f"data:{MIME};base64,{base64.b64encode(whole.getvalue()).decode('ascii')}"
 
 
-def by_id(records: Sequence[Record]) -> dict[str, Record]:
+def rows_of(records: Sequence[Record], root: Path | str) -> Rows:
     """Index records by their ids."""
-    return {record.id: record for record in records}
-
-
-RecordsOf = Callable[[str], Sequence[Record]]
+    return Rows({record.id: record for record in records}, Path(root))

@@ -25,6 +25,7 @@ class StoredRun:
         folder: where results.json stands or will stand.
         about: what the samples were made by, as the run wrote it: model, identity, settings, recipe, limit; empty where nobody did.
         cost: what cost.json says; empty where there is none.
+        results_name: of the file of scores in the folder.
     """
 
     benchmark: str
@@ -32,6 +33,7 @@ class StoredRun:
     samples: Sequence[Sample]
     about: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    results_name: str = "results.json"
 
     @property
     def model(self) -> str:
@@ -71,10 +73,11 @@ def read_runs(path: Path | str, only: Sequence[str] = ()) -> list[StoredRun]:
 
 def _read(samples: Path) -> StoredRun:
     folder = samples.parent
+    if samples.name != "samples.jsonl":  # a file of its own: what lies beside it may be another's
+        return StoredRun(samples.stem, folder, read_samples(samples), results_name=f"{samples.stem}.results.json")
     results, cost = _json(folder / "results.json"), _json(folder / "cost.json")
     about = {name: value for name, value in results.items() if name not in NOT_ABOUT}
-    name = samples.stem if samples.name != "samples.jsonl" else folder.resolve().name
-    return StoredRun(str(results.get("benchmark") or name), folder, read_samples(samples), about, cost)
+    return StoredRun(str(results.get("benchmark") or folder.resolve().name), folder, read_samples(samples), about, cost)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data.tables import width_of
 from eval.compare import Comparison
-from eval.report.values import NOTHING, arrow, between, cluster_words, ends, number, p_value, written
+from eval.report.values import NOTHING, arrow, between, cluster_words, ends, number, p_value, titles, written
 from eval.score import SMALL_SUBGROUP, Score
 from eval.statistics import FEW_CLUSTERS
 
@@ -80,19 +80,20 @@ def scores_table(scores: Sequence[Score]) -> Table:
         Column("failed", True), Column("chance", True), Column("ceiling", True), Column("clusters"),
     )  # fmt: skip
     rows, failures, reasons, details = [], [], [], []
+    named = titles(scores)
     for one in scores:
-        name = f"{one.metric} {arrow(one.better)}"
+        name = f"{named[one.benchmark, one.signature]} {arrow(one.better)}"
         rows.append((
             one.benchmark, name, "not computed" if one.not_computed else written(one.value, one.unit), between(one.low, one.high, one.unit),
             written(one.lenient, one.unit) if one.lenient != one.value else "", f"{one.n:,}", f"{one.n_failed:,}" if one.n_failed else "",
             written(one.chance, one.unit), written(one.ceiling, one.unit), cluster_words(one.n_clusters, one.clusters),
         ))  # fmt: skip
         if one.n_failed:
-            failures.append(f"{one.benchmark}, {one.metric}: failed: {ends(one.statuses)}")
+            failures.append(f"{one.benchmark}, {name[:-2]}: failed: {ends(one.statuses)}")
         if one.not_computed:
-            reasons.append(f"{one.benchmark}, {one.metric}: not computed: {one.not_computed}")
+            reasons.append(f"{one.benchmark}, {name[:-2]}: not computed: {one.not_computed}")
         if one.details:
-            details.append(f"{one.benchmark}, {one.metric}: {details_words(one.details)}")
+            details.append(f"{one.benchmark}, {name[:-2]}: {details_words(one.details)}")
     few = (FEW_NOTE,) if any(one.few for one in scores) else ()
     strict = ("value: strict, what was not answered counts as wrong; lenient: over what was answered and read.",) if failures else ()
     recipes = dict.fromkeys(f"{one.metric}: {one.signature}" for one in scores)
@@ -111,9 +112,10 @@ def subgroups_table(scores: Sequence[Score]) -> Table:
         Column("set"), Column("subgroup"), Column("metric"), Column("value", True), Column("95 % interval", True), Column("n", True),
         Column("failed", True), Column("clusters"),
     )  # fmt: skip
+    named = titles(scores)
     rows = tuple(
         (
-            one.benchmark, one.subgroup, f"{one.metric} {arrow(one.better)}", written(one.value, one.unit),
+            one.benchmark, one.subgroup, f"{named[one.benchmark, one.signature]} {arrow(one.better)}", written(one.value, one.unit),
             between(one.low, one.high, one.unit), f"{one.n:,}{'†' if one.small else ''}", f"{one.n_failed:,}" if one.n_failed else "",
             cluster_words(one.n_clusters, one.clusters),
         )
@@ -131,14 +133,15 @@ def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> Tab
         Column("95 % interval", True), Column("verdict"), Column("p (Holm)", True), Column("p", True), Column("McNemar", True),
         Column("detectable", True), Column("n", True), Column("failed"),
     )  # fmt: skip
-    rows = tuple(comparison_cells(one, names) for one in found)
+    named = titles(found)
+    rows = tuple(comparison_cells(one, named[one.benchmark, one.signature], names) for one in found)
     few = (FEW_NOTE,) if any(one.few for one in found) else ()
     return Table(columns, rows, (TESTS_NOTE, *few)).without_empty("McNemar", "failed")
 
 
-def comparison_cells(one: Comparison, names: tuple[str, str]) -> tuple[str, ...]:
+def comparison_cells(one: Comparison, metric: str, names: tuple[str, str]) -> tuple[str, ...]:
     """Write a row of a comparison."""
-    head = (one.benchmark, f"{one.metric} {arrow(one.better)}", written(one.first, one.unit), written(one.second, one.unit))
+    head = (one.benchmark, f"{metric} {arrow(one.better)}", written(one.first, one.unit), written(one.second, one.unit))
     tail = (f"{one.n:,}", f"{one.failed[0]:,} and {one.failed[1]:,}" if any(one.failed) else "")
     if one.difference is None:
         return (*head, NOTHING, NOTHING, f"not computed: {one.not_computed}", *[NOTHING] * 4, *tail)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from eval.statistics import FEW_CLUSTERS
 
@@ -62,3 +64,39 @@ def arrow(better: str) -> str:
 def number(value: float) -> str:
     """Write a figure of any size in four digits, whole numbers whole."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+class Named(Protocol):
+    """A score or a comparison: of which set, by which metric, after which recipe."""
+
+    @property
+    def benchmark(self) -> str:
+        """The set."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        ...
+
+    @property
+    def signature(self) -> str:
+        """The metric's recipe."""
+        ...
+
+
+def titles(found: Sequence[Named]) -> dict[tuple[str, str], str]:
+    """Name metrics as tables print them, by set and recipe: where a set has two of one name, with what tells their recipes apart."""
+    recipes = {(one.benchmark, one.signature): one.metric for one in found}
+    names = Counter((benchmark, metric) for (benchmark, _), metric in recipes.items())
+    named = {}
+    for (benchmark, signature), metric in recipes.items():
+        rivals = [other for (where, other), name in recipes.items() if where == benchmark and name == metric and other != signature]
+        named[benchmark, signature] = f"{metric} ({_own_part(signature, rivals)})" if names[benchmark, metric] > 1 else metric
+    return named
+
+
+def _own_part(signature: str, others: Sequence[str]) -> str:
+    """Return the first part of a recipe that none of the others has; all of it where there is none."""
+    parts = (part for part in signature.split("|") if not any(part in other.split("|") for other in others))
+    return next(parts, signature)
