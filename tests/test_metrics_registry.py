@@ -79,6 +79,13 @@ def test_no_answer_that_makes_no_sense_stops_a_metric(family: str) -> None:
             assert found is None or found.sums.shape[0] == 6
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_samples_there_is_no_value_and_no_error(family: str) -> None:
+    for metric in metrics_for(family, "en"):
+        found = measured(metric, [])
+        assert found is None or np.isnan(found.value), metric.name
+
+
 def test_a_preset_that_does_not_exist_is_refused_and_none_is_ours() -> None:
     with pytest.raises(ConfigError, match="expected one of ours, qwen-audio"):
         metrics_for("asr", "en", preset="theirs")

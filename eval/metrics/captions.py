@@ -12,8 +12,9 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from eval.metrics import ptb
+from eval.metrics.edits import BY_CHARACTERS, language_part
 from eval.metrics.java import meteor_statistics, spice_scores
-from eval.metrics.reading import UNSPACED, answer_of, right_answers
+from eval.metrics.reading import answer_of, right_answers
 from eval.metrics.sample import Measured, NotComputed, Sample
 from eval.statistics import ratio
 from tag_schema.answers import read_text
@@ -23,15 +24,21 @@ Grams = Mapping[Words, int]
 LONGEST_GRAM = 4
 SIGMA = 6.0  # words: how fast CIDEr-D falls with a difference in length
 BETA = 1.2  # how much more recall counts than precision in ROUGE-L
+COUNTS = 23  # numbers that METEOR's program gives for a caption
 # METEOR 1.5's parameters for English: weights of exact, stem, synonym and paraphrase matches, and what makes a score of them.
 MATCH_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 ALPHA, PENALTY_POWER, PENALTY, CONTENT = 0.85, 0.2, 0.6, 0.75
 
 
+def by_characters(language: str) -> bool:
+    """Tell whether a language's captions count by characters, as its error rate does."""
+    return language_part(language) in BY_CHARACTERS
+
+
 def words_of(text: str, language: str = "en") -> Words:
     """Cut a caption into the words that count; characters in languages written without spaces. Tags are no words."""
     plain = read_text(text)
-    return tuple("".join(plain.split())) if language in UNSPACED else tuple(" ".join(ptb.words(plain)).split())
+    return tuple("".join(plain.split())) if by_characters(language) else tuple(" ".join(ptb.words(plain)).split())
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class _Caption:
     """What metrics of captions have in common.
 
     Attributes:
-        language: of the captions; English words are cut as the Penn Treebank's, Chinese and Japanese count by characters.
+        language: of the captions; words are cut as the Penn Treebank's; Chinese, Japanese and Korean count by characters.
     """
 
     language: str = "en"
@@ -56,7 +63,7 @@ class _Caption:
 
     @property
     def _words(self) -> str:
-        return "tok:char" if self.language in UNSPACED else f"tok:{ptb.VERSION}"
+        return "tok:char" if by_characters(self.language) else f"tok:{ptb.VERSION}"
 
     def _cut(self, samples: Sequence[Sample]) -> list[tuple[Words, list[Words]]]:
         return [
@@ -65,7 +72,7 @@ class _Caption:
         ]  # fmt: skip
 
     def _joined(self, samples: Sequence[Sample], name: str) -> list[tuple[str, list[str]]]:
-        if self.language.split("_")[0] != "en":
+        if language_part(self.language) != "en":
             raise NotComputed(f"{name} knows English alone, and these captions are in {self.language!r}")
         return [(" ".join(caption), [" ".join(words) for words in references]) for caption, references in self._cut(samples)]
 
@@ -200,7 +207,7 @@ class Meteor(_Caption):
 
     def measure(self, samples: Sequence[Sample]) -> Measured:
         """Count matches of each caption; one that is missing matches nothing."""
-        counts = np.array(meteor_statistics(self._joined(samples, "METEOR")), dtype=np.float64).reshape(len(samples), -1)
+        counts = np.array(meteor_statistics(self._joined(samples, "METEOR")), dtype=np.float64).reshape(-1, COUNTS)
         sums = without_whole_chunks(counts)
         return Measured(
             sums=sums, statistic=meteor_of, parsed=np.ones(len(samples), dtype=bool), each=np.nan_to_num(meteor_of(sums)), limits=(0.0, 1.0)

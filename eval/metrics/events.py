@@ -118,7 +118,7 @@ class _Detection:
         details = {"precision": hits / answers if answers else 0.0, "recall": hits / wanted if wanted else 0.0}
         each = np.where(micro[:, 1:].sum(1) > 0, f1_of_counts(micro), 1.0)
         return Measured(
-            sums=micro if self.average == "micro" else by_class.reshape(len(samples), -1),
+            sums=micro if self.average == "micro" else by_class.reshape(len(samples), 3 * len(classes)),
             statistic=f1_of_counts if self.average == "micro" else f1_of_classes,
             parsed=np.array([events is not None for events in found], dtype=bool), each=each, limits=(0.0, 1.0),
             details=details | {"classes": float(len(classes))},

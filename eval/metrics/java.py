@@ -18,8 +18,6 @@ Pairs = Sequence[tuple[str, Sequence[str]]]  # a caption and its references, bot
 METEOR_JAR = "meteor/meteor-1.5.jar"
 SPICE_JAR = "spice/spice-1.0.jar"
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
-# What SPICE looks into by reflection, which Java closes from version 16 on.
-_OPENED = ("java.lang", "java.math", "java.util", "java.util.concurrent", "java.net", "java.text")
 
 
 def find_java() -> str:
@@ -93,8 +91,8 @@ def _spice(pairs: tuple[tuple[str, tuple[str, ...]], ...], memory_gb: int) -> tu
         asked, answered = Path(folder) / "captions.json", Path(folder) / "scores.json"
         rows = [{"image_id": number, "test": caption, "refs": list(references)} for number, (caption, references) in enumerate(pairs)]
         asked.write_text(json.dumps(rows), encoding="utf-8")
-        opened = [flag for package in _OPENED for flag in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")]
-        command = [java, f"-Xmx{memory_gb}G", *opened, "-jar", str(jar), str(asked), "-out", str(answered), "-silent"]
+        # Without -cache, which newer Javas forbid: it looks into their own classes.
+        command = [java, f"-Xmx{memory_gb}G", "-jar", str(jar), str(asked), "-out", str(answered), "-silent"]
         _run(command, jar.parent, "SPICE")
         try:
             scores = {int(row["image_id"]): row["scores"]["All"]["f"] for row in json.loads(answered.read_text(encoding="utf-8"))}

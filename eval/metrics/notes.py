@@ -106,7 +106,7 @@ class PitchWithin:
         truths = np.array([_true_pitch(sample) for sample in samples], dtype=np.int64)
         found = [PITCH.found(sample) for sample in samples]
         near = [pitch is not None and abs(int(pitch) - truth) <= self.semitones for pitch, truth in zip(found, truths, strict=True)]
-        constant = max((float((np.abs(truths - pitch) <= self.semitones).mean()) for pitch in range(MIDI_NUMBERS)), default=0.0)
+        constant = max(float((np.abs(truths - pitch) <= self.semitones).sum()) for pitch in range(MIDI_NUMBERS)) / max(len(truths), 1)
         return shares(near, (pitch is not None for pitch in found), chance=constant if len(truths) else None)
 
 
@@ -153,8 +153,8 @@ def released_map(totals: np.ndarray) -> np.ndarray:
     hits, answers, truths = np.split(totals[:, :-1].astype(np.float64), 3, axis=1)
     recall = np.divide(hits, truths, out=np.zeros_like(hits), where=truths > 0)
     precision = np.divide(hits, answers, out=np.zeros_like(hits), where=answers > 0)
-    parts = np.where(truths > 0, precision * recall + (1 - recall) * truths / totals[:, -1:], 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
+        parts = np.where(truths > 0, precision * recall + (1 - recall) * truths / totals[:, -1:], 0.0)
         return np.asarray(parts.sum(1) / (truths + answers > 0).sum(1))
 
 

@@ -14,8 +14,6 @@ from eval.statistics import ratio
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.vocabulary import TAG_PATTERN, TagError
 
-# Languages written without spaces: their units are characters.
-UNSPACED = frozenset({"zh", "zh_tr", "yue", "zh_yue", "ja", "th", "lo", "my", "km"})
 _JOINTS = re.compile(r"[_\s]+|(?<=\w)[-/](?=\w)")
 _EDGES = " .,;:!?\"'`´’‘“”()[]{}*。，！？；：、「」"
 
@@ -41,7 +39,7 @@ def folded(text: str) -> str:
 
     "Residential_Area." and "residential area" are equal, "cafe/restaurant" and "Cafe Restaurant" too; the marks inside a number stay.
     """
-    plain = unicodedata.normalize("NFKC", TAG_PATTERN.sub(" ", text)).casefold()
+    plain = unicodedata.normalize("NFKC", TAG_PATTERN.sub(" ", text)).casefold().replace("’", "'")
     return " ".join(_JOINTS.sub(" ", plain.strip(_EDGES)).strip(_EDGES).split())
 
 
