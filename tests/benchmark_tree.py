@@ -76,7 +76,7 @@ def covost2(root: Path) -> None:
         rows = "".join(f"s{number}\t{code}_{number}.mp3\tx\n" for number in (1, 2))
         text(root / "covost2" / code / "validated.tsv", f"client_id\tpath\tsentence\n{rows}")
     for spoken, written in (("en", "de"), ("de", "en"), ("en", "zh-CN"), ("zh-CN", "en"), ("es", "en"), ("fr", "en"), ("it", "en")):
-        rows = "".join(f"{spoken}_{number}.mp3\tSaid {number}.\ttest\n" for number in (1, 2))
+        rows = "".join(f"{spoken}_{number}.mp3\tAll of them said number {number}.\ttest\n" for number in (1, 2))
         text(root / "covost2" / spoken / f"covost_v2.{spoken}_{written}.tsv", f"path\ttranslation\tsplit\n{rows}")
 
 

@@ -1,6 +1,7 @@
 """Every built-in benchmark is loaded from two rows in its real layout; names, prompts, counts, subsets, variants."""
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from corpus_tree import text
 from data.manifest import Record
 from eval.benchmarks.benchmark import LETTERS, TOLD, right_answers
 from eval.benchmarks.load import Loaded, load, load_all
+from eval.benchmarks.measures import metrics_of
 from eval.benchmarks.rows import plain_id
 from eval.benchmarks.table import BENCHMARKS, expand, find, groups
+from eval.metrics.sample import Sample, Status
 from eval.models.asking import told
 from qwen_audio.errors import ConfigError, DataError
 
@@ -35,7 +38,6 @@ RELEASED = {
     "tut2017": ("<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|scene|>", 10),
     "meld": ("<|startofanalysis|><|en|><|keyword|><|en|><|notimestamps|><|emotion_recognition|>", 4),
     "clotho_aqa": ("<|startofanalysis|><|en|><|question|>{question}<|answer|>", 4),
-    "clotho_aqa_binary": ("<|startofanalysis|><|en|><|question|>{question}<|answer|>", 4),
     "vocalsound": ("<|startofanalysis|><|en|><|keyword|><|en|><|notimestamps|><|vocal_classification|>", 4),
     "nsynth": ("<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|note_analysis|>", 30),
 }
@@ -265,7 +267,7 @@ def test_prepared_rows_serve_where_there_is_no_official_layout(tmp_path: Path) -
 
 def test_several_sets_are_loaded_by_the_name_of_their_group(root: Path) -> None:
     found: list[Loaded] = load_all(["clotho_aqa", "clotho_aqa_filters", "clotho_aqa"], root)
-    assert [loaded.benchmark.name for loaded in found] == ["clotho_aqa", "clotho_aqa_majority", "clotho_aqa_unanimous"]
+    assert [loaded.benchmark.name for loaded in found] == ["clotho_aqa", "clotho_aqa_binary", "clotho_aqa_majority", "clotho_aqa_unanimous"]
 
 
 def test_variants_ask_the_same_without_hearing(root: Path) -> None:
@@ -283,6 +285,32 @@ def test_variants_ask_the_same_without_hearing(root: Path) -> None:
         load(f"{name}+blind", root)
     with pytest.raises(DataError, match="spoken"):
         load("voicebench_openbookqa+text-only", root)
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if not BENCHMARKS[name].not_computed])
+def test_the_right_answers_get_the_best_score_and_none_the_worst(root: Path, name: str) -> None:
+    loaded = load(name, root, lengths=False)
+    choose = metrics_of(loaded.benchmark)
+    for right in (True, False):
+        samples = [sample_of(record, right) for record in loaded.records]
+        metric = choose(samples[0].family, samples[0].language)[0]
+        value = metric.measure(samples).value
+        if metric.name == "refused":
+            assert value == 0.0  # "(a refusal)" refuses nothing
+        elif metric.name == "aas":
+            assert value == 0.0 if right else math.isnan(value) or value > 0
+        elif metric.better == "lower":
+            assert value == (0.0 if right else pytest.approx(1.0))
+        else:
+            assert value > 0.5 if right else value == 0.0
+
+
+def sample_of(record: Record, right: bool) -> Sample:
+    """Make what a run makes of a record that is answered rightly, or not at all."""
+    language = record.prefix.text_language if record.prefix is not None else record.meta.get("language", "")
+    status: Status = "ok" if right else "infer_fail"
+    answer = record.target if right else ""
+    return Sample(record.id, status, answer, right_answers(record), record.family or "chat", language, record.choices, record.meta)
 
 
 def test_the_fixture_has_a_builder_for_every_folder(root: Path) -> None:

@@ -146,7 +146,8 @@ SETS: tuple[Benchmark, ...] = (
     _CLOTHO_AQA,
     replace(
         _CLOTHO_AQA, name="clotho_aqa_binary", title="ClothoAQA: the answers yes and no", choose=yes_or_no, count=None,
-        notes="1,892 questions are of yes and no.", labels=("yes", "no"), ceiling="86.2 % for a single answer to a question",
+        notes="1,892 questions are of yes and no.",
+        groups=("clotho_aqa_filters",), labels=("yes", "no"), ceiling="86.2 % for a single answer to a question",
     ),
     replace(
         _CLOTHO_AQA, name="clotho_aqa_majority", title="ClothoAQA: questions on which two of three agree", choose=one_a_question(2),

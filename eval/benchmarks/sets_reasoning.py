@@ -51,7 +51,7 @@ def _mmau(part: str, pattern: str, without: str, count: int, **about: Any) -> Be
         f"mmau_v05.15.25_{part}", f"MMAU v05.15.25, {part}: sound, music and speech, 27 skills", MMAU_REPOSITORY, "mmau_v05.15.25",
         f"mmau-{part}.json\n{part}-audios/*.wav\nor the parquet files of gamma-lab-umd/MMAU-{part}",
         (json_walk(f"mmau-{part}.json", "audio_id"), parquet_walk(pattern, mmau_row, without)), count, "README of Sakshi113/MMAU",
-        version="v05.15.25",
+        version="v05.15.25", presets=("mmau",),
         traps="before v05.15.25 a quarter of the questions and 5 % of the clips were others; the wording alone moves the score by points "
         "(36.9 to 43.1 by issue 3 of its repository); AudioLLMs/MMAU-mini-do-not-use is the old release",
         **about,
@@ -79,6 +79,7 @@ SETS: tuple[Benchmark, ...] = (
         "mmar", "MMAR: reasoning about speech, sound, music and their mixtures", "https://huggingface.co/datasets/BoJack/MMAR", "mmar",
         "MMAR-meta.json\naudio/*.wav (mmar-audio.tar.gz unpacked)\nor the parquet files of ngqtrung/mmar",
         (json_walk("MMAR-meta.json", "audio_path"), parquet_walk("**/*test*.parquet", mmau_row)), 1_000, "README of ddlBoJack/MMAR",
+        presets=("mmau",),
         notes="Some questions are about Chinese; 17 clips last more than 30 s (by a user's count).",
         traps="the answers of a few rows are none of their choices",
     ),

@@ -185,7 +185,7 @@ def _sha256(records: Sequence[Record], digests: Mapping[AudioRef, str]) -> str:
 def _table(audits: Sequence[Audit]) -> str:
     rows = []
     for found in audits:
-        expected = "?" if found.expected is None else f"{found.expected:,}"
+        expected = "–" if found.expected is None else f"{found.expected:,}"
         rates = ", ".join(f"{rate:,}" for rate in found.sound.rates)
         references = ", ".join(map(str, found.references))
         cells = (found.name, f"{found.rows:,}", expected, f"{sum(found.lost.values()):,}", hours(found.sound.seconds), rates, references)
