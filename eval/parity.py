@@ -18,31 +18,18 @@ from eval.metrics.sample import Metric, NotComputed, Sample
 from eval.models.asking import asked
 from eval.models.base import Answered, Asked, Model
 from eval.models.engine import EngineModel
-from eval.models.opening import ModelOptions, open_model
+from eval.models.opening import open_model
 from eval.models.qwen2_audio import open_transformers
+from eval.options import ModelOptions, ParityOptions
 from eval.runner import answer_all, most_tokens, sample_of
 from eval.score import parts_of
 from qwen_audio.audio import WINDOW_S
-from qwen_audio.config import LoadOptions, option
+from qwen_audio.config import LoadOptions
 from qwen_audio.errors import ConfigError, DataError
 
 Choose = Callable[[str, str], Sequence[Metric]]  # (family, language) -> its metrics
 SHOWN_ROWS = 5
 SHOWN_TEXT = 60  # characters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityOptions:
-    """What is compared."""
-
-    batch_size: int = option(8, "rows of the batch that is compared with rows alone")
-    limit: int = option(64, "a fixed draw of so many rows; 0 takes all")
-    max_new_tokens: int = option(0, "longest answer, tokens; 0 takes the task's own")
-    against: str = option("transformers", "the model's export in transformers, another model's name, or none")
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise ConfigError(f"batch_size is {self.batch_size}: expected 2 or more, to compare it with rows alone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,37 +21,15 @@ from eval.log import Line, LogWriter, line_key, part_name, read_log
 from eval.metrics.sample import Sample
 from eval.models.asking import asked
 from eval.models.base import Answered, Asked, Model, ModelGone, failed, reason
+from eval.options import MOST_TIMED_TOKENS, MOST_TOKENS, RunOptions
 from eval.progress import Progress
 from eval.workers import Place, Workers, share_cores
-from qwen_audio.config import LongAudio, check_choice, option
 from qwen_audio.errors import USER_ERRORS, ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 RUN_VERSION = "run 1"  # raise the number when the same row is answered in another way
 AHEAD = 2  # batches whose audio is read while the model answers
-MOST_TOKENS, MOST_TIMED_TOKENS = 256, 512  # as the released evaluation has it; words with their times are longer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a set is answered."""
-
-    batch_size: int = option(0, "rows answered at once; 0 takes what suits the model")
-    limit: int = option(0, "a fixed draw of so many rows; 0 takes all")
-    max_new_tokens: int = option(0, f"longest answer, tokens; 0 takes {MOST_TOKENS}, with word times {MOST_TIMED_TOKENS}")
-    long_audio: LongAudio = option("error", "clips over 30 s: too_long, their first 30 s, or all of them in windows")
-    workers: int = option(1, "processes on this machine; under torchrun its ranks are taken instead")
-    overwrite: bool = option(False, "answer everything anew instead of going on")
-    retry_failed: bool = option(False, "ask the rows again that ended as infer_fail")
-    recipe: str = option("", "version of the benchmark; another one is answered anew")
-    quiet: bool = option(False, "no progress")
-
-    def __post_init__(self) -> None:
-        check_choice("long_audio", self.long_audio, ("error", "first", "split"))
-        for name, least in (("batch_size", 0), ("limit", 0), ("max_new_tokens", 0), ("workers", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected {least} or more")
 
 
 @dataclass(frozen=True, slots=True)

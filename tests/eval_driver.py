@@ -17,7 +17,8 @@ from data.manifest import AudioRef, Record, Turn, read_manifest, write_manifest
 from eval.metrics.sample import Measured, Metric, Sample
 from eval.models.asking import in_words, told
 from eval.models.base import About, Answered, Asked
-from eval.runner import Run, RunOptions, run
+from eval.options import RunOptions
+from eval.runner import Run, run
 
 RATE = 16_000
 

@@ -21,9 +21,10 @@ from eval.models.asking import asked, in_words, told, with_choices
 from eval.models.base import Asked, ModelGone, failed, reason
 from eval.models.endpoint import EndpointModel, EndpointOptions
 from eval.models.identity import file_digest, shown_name, weights_digest
-from eval.models.opening import ModelOptions, open_model
+from eval.models.opening import open_model
 from eval.models.predictions import PredictionsModel
-from eval.runner import Run, RunOptions, run
+from eval.options import ModelOptions, RunOptions
+from eval.runner import Run, run
 from qwen_audio.audio import AudioClip, read_audio
 from qwen_audio.errors import CheckpointError, ConfigError, DataError
 from tag_schema.tasks import prefix_for

@@ -24,8 +24,9 @@ from eval.cost import CostLog
 from eval.finish import finish
 from eval.log import LogWriter, read_log
 from eval.models.base import Asked, ModelGone
+from eval.options import RunOptions
 from eval.progress import Progress, clock
-from eval.runner import Job, Run, RunOptions, Shift, answer_all, answer_rows, run
+from eval.runner import Job, Run, Shift, answer_all, answer_rows, run
 from eval.workers import Place
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import prefix_for

@@ -13,7 +13,8 @@ from eval_driver import FakeModel, chat, metrics_for, write_rows  # type: ignore
 
 from data.manifest import AudioRef, Record
 from eval.models.base import Answered, Asked
-from eval.parity import Pair, Parity, ParityOptions, compare_ways, parity, parity_table
+from eval.options import ParityOptions
+from eval.parity import Pair, Parity, compare_ways, parity, parity_table
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import prefix_for
 
