@@ -103,8 +103,11 @@ def test_the_dev_rows_of_a_prepared_set_are_asked_for_every_task(tmp_path: Path)
         rows_file(tmp_path / row["set"] / "manifest.jsonl", [row, {**row, "id": f"{row['id']}_t", "split": "train"}])
     digits, notes, sounds, speech = (load(tmp_path / name / "manifest.jsonl") for name in ("digits", "notes", "sounds", "speech"))
     assert {record.id for record in digits.records} == {"digits/7_george_0#asr", "digits/7_george_0#language_id"}
-    assert digits.records[0].duration_s == 0.5 and digits.benchmark.name == "digits_manifest"
+    assert digits.records[0].duration_s == 0.5 and digits.benchmark.name == "digits"
     assert "dev and test splits" in digits.account.warnings[0]
+    rows_file(tmp_path / "notes" / "manifest.jsonl", [{**rows[1], "split": "train"}])
+    with pytest.raises(DataError, match="there is none; rows of a prepared set: those of its dev and test splits"):
+        load(tmp_path / "notes" / "manifest.jsonl")
     assert {record.family for record in notes.records} == {"instrument", "note_analysis"}
     assert [record.references for record in sounds.records if record.family == "audio_caption"] == [("A dog barks.", "A dog.")]
     assert {record.family for record in speech.records} == {"asr", "srwt_en", "gender", "emotion", "language_id"}

@@ -227,7 +227,11 @@ def test_a_missing_folder_is_one_line_with_the_address_and_the_layout(tmp_path: 
 def test_a_misspelt_name_is_answered_with_those_that_are_alike() -> None:
     with pytest.raises(ConfigError, match="did you mean librispeech_test-clean"):
         find("librispeech_test_clean")
-    assert expand(["openasr", "mmar", "mmar"])[-1] == "mmar" and len(expand(["openasr"])) == 12
+    assert (
+        expand(["openasr", "mmar", "mmar"])[-1] == "mmar"
+        and expand(["sd-qa+silence"])[0] == "voicebench_sd-qa_aus+silence"
+        and len(expand(["openasr"])) == 12
+    )
     assert len(groups()["modern"]) >= 12 and not set(groups()) & set(BENCHMARKS)
 
 

@@ -14,14 +14,12 @@ from eval.benchmarks.account import Account, warnings_of
 from eval.benchmarks.benchmark import Benchmark, put_to
 from eval.benchmarks.open_file import benchmark_of, is_file_of_rows, rows_of_file
 from eval.benchmarks.rows import gather, with_lengths
-from eval.benchmarks.table import expand, find
+from eval.benchmarks.table import VARIANT_MARK, expand, find
 from eval.shortcuts import vary
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.custom import CustomTags
 
 log = logging.getLogger(__name__)
-
-VARIANT_MARK = "+"  # mmau_v05.15.25_test-mini+text-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def load(
         root = Path(data_root)
         records, lost = gather(benchmark, root)
     if not records:
-        raise DataError(f"{name}: no row can be asked; {_why(lost)}")
+        raise DataError(f"{name}: no row can be asked; {_why(lost, notes)}")
     rows = _Rows(records, lost, notes)
     return _finished(benchmark, rows, root, variant, limit or 0, lengths)
 
@@ -91,8 +89,8 @@ def load_all(tasks: Sequence[str], data_root: Path | str | None = None, *, limit
     return found
 
 
-def _why(lost: Sequence[Entry]) -> str:
-    return f"of {len(lost):,} lost, the first: {lost[0]}" if lost else "it is empty"
+def _why(lost: Sequence[Entry], notes: Sequence[str]) -> str:
+    return f"of {len(lost):,} lost, the first: {lost[0]}" if lost else "; ".join(("there is none", *notes))
 
 
 @dataclass(frozen=True, slots=True)

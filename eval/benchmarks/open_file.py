@@ -26,7 +26,7 @@ from tag_schema.vocabulary import TagError
 Rows = Iterator[tuple[str, Record | Entry]]
 ENDINGS = (".jsonl", ".json", ".tar", ".parquet")
 HELD_OUT = ("dev", "test", "valid", "validation", "eval", "evaluation")
-COMMON_STEMS = ("manifest", "train", *HELD_OUT, "rows", "data")  # names of files that say nothing without their folder's
+COMMON_STEMS = ("train", *HELD_OUT, "rows", "data")  # names of files that say nothing without their folder's
 CAPTIONS = ("audio_caption", "music_caption")
 # The released evaluation's files by the beginning of their names -> the task of their rows, and its language.
 RELEASED: Mapping[str, tuple[str, str | None]] = {
@@ -44,7 +44,8 @@ def is_file_of_rows(task: str) -> bool:
 
 def benchmark_of(path: Path) -> Benchmark:
     """Make the benchmark that a file of rows is: every row of its own family and language, each measured by its own metrics."""
-    name = f"{path.absolute().parent.name}_{path.stem}" if path.stem in COMMON_STEMS else path.stem
+    folder = path.absolute().parent.name
+    name = folder if path.stem == "manifest" else f"{folder}_{path.stem}" if path.stem in COMMON_STEMS else path.stem
     return Benchmark(
         name=name, title=f"rows of {path.name}", source="your own file", groups=(), folders=(path.parent.name or ".",), layout=path.name,
         walks=(), split=Split("file", "test"), family="chat", language="", prompt="as each row says", version="rows",

@@ -10,6 +10,7 @@ from eval.benchmarks import sets_paper, sets_reasoning, sets_speech
 from eval.benchmarks.benchmark import Benchmark
 from qwen_audio.errors import ConfigError
 
+VARIANT_MARK = "+"  # mmau_v05.15.25_test-mini+text-only
 _ALL = (*sets_paper.SETS, *sets_speech.SETS, *sets_reasoning.SETS)
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({benchmark.name: benchmark for benchmark in _ALL})
 assert len(BENCHMARKS) == len(_ALL), "two benchmarks have one name"
@@ -38,6 +39,10 @@ def find(name: str) -> Benchmark:
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """Write groups out as the names of their benchmarks; names and files stay as they are, each once."""
+    """Write groups out as the names of their benchmarks, a variant (openasr+silence) with each; names and files stay, each once."""
     known = groups()
-    return list(dict.fromkeys(single for name in names for single in known.get(name, [name])))
+    found = []
+    for name in names:
+        group, mark, variant = name.partition(VARIANT_MARK)
+        found += [f"{single}{mark}{variant}" for single in known[group]] if group in known else [name]
+    return list(dict.fromkeys(found))
