@@ -142,6 +142,15 @@ def test_a_clip_that_is_not_as_long_as_its_row_says_is_found(tmp_path: Path) -> 
         verify(tmp_path)
 
 
+def test_a_row_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mute(*_):
+        raise DataError("espeak-ng is not installed")
+
+    monkeypatch.setattr("data.recipes.constructed.makers_speech.speak", mute)
+    with pytest.raises(DataError, match=r"row 0 of seed 7 \(asr\): espeak-ng is not installed"):
+        construct(tmp_path, 4, seed=7, tasks=("asr", "scene"), workers=1)
+
+
 def test_recordings_take_part_and_their_licence_is_told(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "dog.wav", 0.5 * np.sin(np.arange(16_000) * 0.3) * np.exp(-np.arange(16_000) / 2000), 16_000)
     row = {"audio": "dog.wav", "label": "dog", "split": "train", "licence": "CC-BY-4.0", "tasks": ["SEC"]}

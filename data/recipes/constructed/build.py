@@ -30,7 +30,7 @@ from data.recipes.constructed.makers import MAKERS, schedule
 from data.recipes.constructed.recorded import Pool
 from data.recipes.constructed.waves import RATE, Wave
 from qwen_audio.audio import read_audio
-from qwen_audio.errors import ConfigError, DataError
+from qwen_audio.errors import ConfigError, DataError, QwenAudioError
 from tag_schema.tasks import TASKS
 
 log = logging.getLogger(__name__)
@@ -114,10 +114,17 @@ def summary(folder: Path, made: int, seconds: float) -> str:
 
 
 def make_row(number: int, settings: Settings, pool: Pool | None) -> tuple[Record, tuple[Wave, ...]]:
-    """Make one row: the record, its paths below the set's folder, and its clips."""
+    """Make one row: the record, its paths below the set's folder, and its clips.
+
+    Raises:
+        DataError: it cannot be made; the message names the row.
+    """
     order: list[str] = settings["tasks"]
-    rng = np.random.default_rng([settings["seed"], number])
-    example = MAKERS[order[number % len(order)]](rng, pool)
+    rng, task = np.random.default_rng([settings["seed"], number]), order[number % len(order)]
+    try:
+        example = MAKERS[task](rng, pool)
+    except QwenAudioError as error:
+        raise DataError(f"constructed: row {number} of seed {settings['seed']} ({task}): {error}") from error
     stem = f"audio/{number // _PER_FOLDER:04d}/{number:07d}"
     paths = [f"{stem}{f'-{place}' if len(example.clips) > 1 else ''}.flac" for place in range(len(example.clips))]
     record = example.record(f"{DATASET}/{settings['seed']}/{number:07d}", paths, split_of(settings["seed"]))
