@@ -52,8 +52,8 @@ def interval(
         limits: the values that the statistic can have at all.
     Returns:
         The bootstrap-t interval, its standard errors linearised from each resample's clusters. Where resamples without any spread
-        occur, the expanded percentile interval; where every sample is right (or every one wrong), the exact binomial bound over
-        clusters.
+        occur, the expanded percentile interval; where all resamples lie on one side of the value, Student's interval of their spread;
+        where every sample is right (or every one wrong), the exact binomial bound over clusters.
     Source: resampling of clusters after Bisani and Ney 2004 (doi:10.1109/ICASSP.2004.1326009); bootstrap-t after Efron and Tibshirani
     1993, chapter 12; expanded percentiles after Hesterberg 2015 (doi:10.1080/00031305.2015.1089789).
     """
@@ -74,10 +74,14 @@ def _bounds(value: float, values: np.ndarray, errors: np.ndarray, error: float, 
         studentised = (values - value) / errors
     if error > 0 and np.isfinite(studentised).all():
         below, above = np.quantile(studentised, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-        return value - above * error, value - below * error
-    if np.isnan(values).all():
+        low, high = value - above * error, value - below * error
+    elif np.isnan(values).all():
         return float("nan"), float("nan")
-    low, high = np.nanquantile(values, expanded_levels(n_clusters))
+    else:
+        low, high = np.nanquantile(values, expanded_levels(n_clusters))
+    if not low <= value <= high:  # resamples are all on one side, as where clusters hold one class each and a resample lacks classes
+        reach = stats.t.ppf((1 + LEVEL) / 2, n_clusters - 1) * float(np.nanstd(values)) * np.sqrt(n_clusters / (n_clusters - 1))
+        low, high = value - reach, value + reach
     return float(low), float(high)
 
 

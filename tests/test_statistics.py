@@ -140,3 +140,18 @@ def test_holm_adjusts_as_in_its_textbook_example() -> None:
 def test_unequal_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="2 cluster names for 3 samples"):
         cluster_sums(np.ones((3, 2)), ["a", "b"])
+
+
+def test_an_interval_holds_its_value_where_resamples_are_all_on_one_side() -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 40, 200)  # each cluster holds one class: a resample lacks some, and their mean falls
+    right = (rng.random(200) < 0.5).astype(float)
+    sums = np.zeros((200, 80))
+    sums[np.arange(200), classes], sums[np.arange(200), 40 + classes] = right, 1.0
+
+    def mean_of_classes(totals: np.ndarray) -> np.ndarray:
+        return np.mean(totals[:, :40] / np.maximum(totals[:, 40:], 1e-9), axis=1)
+
+    value = mean_of_classes(sums.sum(0, keepdims=True))[0]
+    found = interval(sums, mean_of_classes, [str(number) for number in range(200)], resamples=1000)
+    assert found.low < value < found.high
