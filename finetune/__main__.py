@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 
 from data.mixture_config import MixtureConfig
-from finetune.config import MIXTURE_FLAGS, TrainConfig, train_config
+from finetune.config import MIXTURE_FLAGS, NOT_FLAGS, TrainConfig, resumed_config, train_config
 from qwen_audio.command import common_flags, long_flag, run_command
 from qwen_audio.config import CommandParser, add_flags
 
@@ -15,10 +15,12 @@ from qwen_audio.config import CommandParser, add_flags
 def main(argv: list[str] | None = None) -> int:
     """Train a model on tagged and spoken data, or prepare what training needs."""
     parser = CommandParser(prog="python -m finetune", description=main.__doc__)
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # from deepspeed's launcher, which sets LOCAL_RANK too
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, or go on where a run stopped")
     train.add_argument("--config", help="YAML file; flags lie over it")
     train.add_argument("--fresh", action="store_true", help="begin anew although output_dir holds a checkpoint")
+    resume = commands.add_parser("resume", help="go on where a run stopped, with the settings it has there; flags lie over them")
     vocabulary = commands.add_parser("vocabulary", help="learn the byte-pair ranks of a small model from its training texts")
     long_flag(vocabulary, "--data-root", required=True, help="folder of the prepared sets")
     vocabulary.add_argument("--splits", default="data/splits", help="folder with train.tsv and dev.tsv")
@@ -27,20 +29,29 @@ def main(argv: list[str] | None = None) -> int:
     release = commands.add_parser("release", help="write a run's newest weights in bfloat16, as a checkpoint that can be shipped")
     long_flag(release, "--output-dir", required=True, help="the run")
     release.add_argument("-o", "--output", required=True, help="folder to write")
-    for command in (train, vocabulary, release):
+    for command in (train, resume, vocabulary, release):
         common_flags(command)
-    long_flag(train, "--train-file", nargs="+", help="files of rows to train on, beside the sources of the file's mixture")
-    add_flags(train, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
-    add_flags(train, TrainConfig, skip=("custom_tags",))
+    for command in (train, resume):
+        add_flags(command, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
+        add_flags(command, TrainConfig, skip=NOT_FLAGS)
     args = parser.parse_args(argv)
-    return run_command(args, {"train": _train, "vocabulary": _vocabulary, "release": _release}[args.command])
+    work = {"train": _train, "resume": _resume, "vocabulary": _vocabulary, "release": _release}
+    return run_command(args, work[args.command])
 
 
 def _train(args: argparse.Namespace) -> str:
-    config = train_config(args.config, vars(args))
+    flags = vars(args) | ({"resume_from_checkpoint": "none"} if args.fresh else {})
+    config = train_config(args.config, flags)
     from finetune.train import train  # torch loads once the settings are known good
 
-    return train(config, fresh=args.fresh)
+    return train(config)
+
+
+def _resume(args: argparse.Namespace) -> str:
+    config = resumed_config(vars(args))
+    from finetune.train import train
+
+    return train(config)
 
 
 def _vocabulary(args: argparse.Namespace) -> str:

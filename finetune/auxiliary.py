@@ -69,36 +69,53 @@ class Auxiliary(nn.Module):
             else:
                 mine[name].copy_(value)
 
+    def counts(self, owners: Sequence[Record | None]) -> tuple[int, int]:
+        """Count the clips that have a CTC loss and those that have a classification loss."""
+        return len(_spoken(owners)), len(self._named(owners))
+
     def forward(self, states: Tensor, lengths: Tensor, owners: Sequence[Record | None]) -> tuple[Tensor, Tensor]:
-        """Return the CTC loss and the classification loss, each a mean over the clips that have it.
+        """Return the CTC loss and the classification loss, each summed over the clips that have it.
 
         Args:
             states: (A, T, W), lengths: (A,), owners: per clip the tagged record it belongs to, None where there is none.
         """
-        spoken = [n for n, record in enumerate(owners) if record is not None and record.family in TRANSCRIBED]
-        named = [
+        states = self.norm(states)
+        # A head without a clip takes part too, with nothing: ranks wait for each other's gradients.
+        nothing = states.sum() * 0.0 + self.ctc(states[:1, :1]).sum() * 0.0 + self.classify(states[:1, :1]).sum() * 0.0
+        spoken, named = _spoken(owners), self._named(owners)
+        return (
+            nothing + (self._ctc(states, lengths, spoken, owners) if spoken else 0.0),
+            nothing + (self._classified(states, lengths, named) if named else 0.0),
+        )
+
+    def _named(self, owners: Sequence[Record | None]) -> list[tuple[int, int]]:
+        """List the clips that have a class: (number of the clip, number of the class)."""
+        return [
             (n, self.classes[name])
             for n, record in enumerate(owners)
             if record is not None and (name := class_name(record)) in self.classes
         ]
-        states = self.norm(states)
-        ctc = states.sum() * 0.0
-        if spoken:
-            log_probs = self.ctc(states[spoken]).float().log_softmax(-1).transpose(0, 1)
-            texts = [torch.tensor(list(_target(owners[n]))) + 1 for n in spoken]
-            target_lengths = torch.tensor([len(text) for text in texts])
-            ctc = F.ctc_loss(log_probs, torch.cat(texts), lengths[spoken].cpu(), target_lengths, reduction="none", zero_infinity=True)
-            ctc = (ctc / target_lengths.clamp(min=1)).mean()
-        classified = states.sum() * 0.0
-        if named:
-            rows = torch.tensor([n for n, _ in named])
-            inside = (torch.arange(states.shape[1])[None] < lengths[rows].cpu()[:, None]).to(states)
-            mean = (states[rows] * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
-            labels = torch.tensor([label for _, label in named])
-            rivals = self.family_of[None] == self.family_of[labels][:, None]  # a voice is not either male or English
-            logits = self.classify(mean).float().masked_fill(~rivals.to(mean.device), -torch.inf)
-            classified = F.cross_entropy(logits, labels.to(mean.device))
-        return ctc, classified
+
+    def _ctc(self, states: Tensor, lengths: Tensor, spoken: list[int], owners: Sequence[Record | None]) -> Tensor:
+        log_probs = self.ctc(states[spoken]).float().log_softmax(-1).transpose(0, 1)
+        texts = [torch.tensor(list(_target(owners[n]))) + 1 for n in spoken]
+        target_lengths = torch.tensor([len(text) for text in texts])
+        targets = torch.cat(texts).to(states.device)
+        ctc = F.ctc_loss(log_probs, targets, lengths[spoken].cpu(), target_lengths, reduction="none", zero_infinity=True)
+        return (ctc / target_lengths.clamp(min=1).to(ctc.device)).sum()
+
+    def _classified(self, states: Tensor, lengths: Tensor, named: list[tuple[int, int]]) -> Tensor:
+        rows = torch.tensor([n for n, _ in named])
+        inside = (torch.arange(states.shape[1])[None] < lengths[rows].cpu()[:, None]).to(states)
+        mean = (states[rows.to(states.device)] * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
+        labels = torch.tensor([label for _, label in named])
+        rivals = self.family_of[None] == self.family_of[labels][:, None]  # a voice is not either male or English
+        logits = self.classify(mean).float().masked_fill(~rivals.to(mean.device), -torch.inf)
+        return F.cross_entropy(logits, labels.to(mean.device), reduction="sum")
+
+
+def _spoken(owners: Sequence[Record | None]) -> list[int]:
+    return [n for n, record in enumerate(owners) if record is not None and record.family in TRANSCRIBED]
 
 
 def _target(record: Record | None) -> bytes:

@@ -1,29 +1,32 @@
-"""Save and resume a run: weights, optimiser, auxiliary heads and place in the data; whole or not at all, safetensors only."""
+"""Save and resume a run: weights, optimiser, auxiliary heads, random numbers and place in the data; whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from finetune.auxiliary import Auxiliary
+from finetune.devices import Single
+from qwen_audio.config import ModelConfig
 from qwen_audio.errors import CheckpointError
-from qwen_audio.model.checkpoints.load import load_checkpoint
+from qwen_audio.model.checkpoints.load import empty_model
 from qwen_audio.model.checkpoints.ours import save
-from qwen_audio.model.joint import QwenAudio
 from qwen_audio.tokenizer import Tokenizer
 
 STATE_FILE = "run.json"
-OPTIMISER_FILE = "optimiser.safetensors"
 HEADS_FILE = "auxiliary.safetensors"
+RANDOM_FILE = "random.json"
 
 
 def step_folder(output_dir: Path | str, step: int) -> Path:
@@ -33,81 +36,152 @@ def step_folder(output_dir: Path | str, step: int) -> Path:
 
 def latest(output_dir: Path | str) -> Path | None:
     """Return the newest whole checkpoint of a run, None where there is none."""
-    found = sorted(path for path in Path(output_dir).glob("step-*") if (path / STATE_FILE).is_file())
+    found = sorted(path for path in Path(output_dir).glob("step-???????") if (path / STATE_FILE).is_file())
     return found[-1] if found else None
 
 
-def write(
-    output_dir: Path | str,
-    model: QwenAudio,
-    heads: nn.Module,
-    optimisers: Sequence[Optimizer],
-    state: Mapping[str, Any],
-    *,
-    tokenizer: Tokenizer,
-    keep: int,
-) -> Path:
+def write(output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, tokenizer: Tokenizer, keep: int) -> Path:
     """Write the checkpoint of one step beside the others and delete the oldest past `keep`.
+
+    It is written under another name, to the disk itself, and gets its own at the very end: a checkpoint that can be seen is whole.
 
     Args:
         state: plain values: "step", "data" (the place in the data) and what else a resume needs.
+    Raises:
+        CheckpointError: the disk is full or fails; the checkpoints before it stay.
     """
     folder = step_folder(output_dir, state["step"])
     draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save(model, draft, custom_tags=tokenizer.custom.to_mapping(), ranks_sha256=tokenizer.ranks_sha256)
-    tokenizer.write_tiktoken(draft / "ranks.tiktoken")
-    save_file({name: value.contiguous() for name, value in heads.state_dict().items()}, draft / HEADS_FILE)
-    save_file(_optimiser_tensors(optimisers), draft / OPTIMISER_FILE)
-    (draft / STATE_FILE).write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(draft, folder)
-    for old in sorted(Path(output_dir).glob("step-???????"))[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    if backend.rank == 0:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+    backend.barrier()
+    weights, kinds = backend.weights(), backend.gather(random_state())
+    failed = ""
+    try:
+        backend.write_optimiser(draft)
+        if backend.rank == 0:
+            _write_model(draft, backend.learner.model.config, backend.learner.heads, weights, tokenizer)
+            (draft / RANDOM_FILE).write_text(json.dumps(kinds), encoding="utf-8")
+            whole = {**state, "ranks": backend.ranks, "optimiser": backend.kind}
+            (draft / STATE_FILE).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+            _to_disk(draft)
+    except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:
+        failed = str(error)
+    reasons = [reason for reason in backend.gather(failed) if reason]
+    if backend.rank == 0 and reasons:
+        shutil.rmtree(draft, ignore_errors=True)
+    if reasons:
+        kept = latest(output_dir)
+        stays = f"{kept} stays, go on from it with resume --output-dir {output_dir}" if kept else "none was there before"
+        raise CheckpointError(f"step {state['step']} cannot be saved ({reasons[0]}): make room on the disk; {stays}")
+    if backend.rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(draft, folder)
+        _sync(folder.parent)
+        for old in sorted(Path(output_dir).glob("step-???????"))[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+    backend.barrier()
     return folder
 
 
-def read(folder: Path, model: QwenAudio, heads: nn.Module, optimisers: Sequence[Optimizer]) -> dict[str, Any]:
-    """Fill model, heads and optimiser from a checkpoint and return its state.
+def _write_model(draft: Path, config: ModelConfig, heads: Auxiliary | None, weights: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
+    """Write the model as any program here reads it, and the heads beside it."""
+    model = empty_model(config)
+    model.load_state_dict({name[6:]: value for name, value in weights.items() if name.startswith("model.")}, assign=True)
+    save(model, draft, custom_tags=tokenizer.custom.to_mapping(), ranks_sha256=tokenizer.ranks_sha256)
+    tokenizer.write_tiktoken(draft / "ranks.tiktoken")
+    if heads is not None:
+        save_file({name[6:]: value.contiguous() for name, value in weights.items() if name.startswith("heads.")}, draft / HEADS_FILE)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read what a checkpoint says of its run.
 
     Raises:
-        CheckpointError: it belongs to another model or other classes.
+        CheckpointError: it is no checkpoint of a run.
     """
-    model.load_state_dict(load_checkpoint(folder, dtype=torch.float32).model.state_dict())
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        mend = "name a folder step-NNNNNNN, or start from its weights by --model"
+        raise CheckpointError(f"{folder}: no checkpoint of a run ({error}); {mend}") from error
+    return state
+
+
+def read(folder: Path, backend: Single) -> dict[str, Any]:
+    """Fill heads, optimiser and random numbers from a checkpoint and return its state; the model was made of it.
+
+    Raises:
+        CheckpointError: it belongs to other classes, other parameters or another kind of optimiser.
+    """
+    state, heads = read_state(folder), backend.learner.heads
+    if state.get("optimiser", "whole") != backend.kind:
+        raise CheckpointError(
+            f"{folder}: its optimiser was saved by {state.get('optimiser', 'whole')!r}, this run's is {backend.kind!r}: take the same "
+            f"--deepspeed, or begin a new run from its weights (--model {folder})"
+        )
+    if heads is not None and backend.kind == "whole":  # DeepSpeed keeps them with the rest of what learns
+        read_heads(folder, heads)
+    backend.read_optimiser(folder, int(state.get("ranks", 1)))
+    if (folder / RANDOM_FILE).is_file():
+        kinds = json.loads((folder / RANDOM_FILE).read_text(encoding="utf-8"))
+        if len(kinds) == backend.ranks:
+            restore_random(kinds[backend.rank])
+    return state
+
+
+def read_heads(folder: Path, heads: Auxiliary) -> None:
+    """Fill the auxiliary heads from a checkpoint.
+
+    Raises:
+        CheckpointError: they have other classes.
+    """
     try:
         heads.load_state_dict(load_file(folder / HEADS_FILE))
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise CheckpointError(f"{folder}: the auxiliary heads do not fit; were the data or the hold-outs changed? ({error})") from error
-    _fill_optimisers(optimisers, load_file(folder / OPTIMISER_FILE))
-    state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    return state
 
 
 def inherit(folder: Path, heads: Auxiliary) -> None:
     """Let the auxiliary heads begin where those of another run's checkpoint ended, if that folder has any."""
-    if not (folder / HEADS_FILE).is_file():
-        return
-    classes = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["classes"]
-    heads.inherit(load_file(folder / HEADS_FILE), classes)
+    if (folder / HEADS_FILE).is_file():
+        heads.inherit(load_file(folder / HEADS_FILE), read_state(folder)["classes"])
 
 
-def _optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """Lay the optimisers' states out flat: NUMBER.NAME, parameters counted optimiser after optimiser, group after group."""
+def random_state() -> dict[str, Any]:
+    """Return the state of this process's generators as plain values."""
+    kind, keys, *rest = np.random.get_state(legacy=True)  # what adapters and libraries draw from; our own draws have seeds of their own
+    version, numbers, gauss = random.getstate()
     return {
-        f"{number}.{name}": torch.as_tensor(value).contiguous()
-        for number, (optimiser, parameter) in enumerate(_parameters(optimisers))
-        for name, value in optimiser.state.get(parameter, {}).items()
+        "python": [version, list(numbers), gauss],
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+        "torch": bytes(torch.get_rng_state().tolist()).hex(),
+        "cuda": bytes(torch.cuda.get_rng_state().tolist()).hex() if torch.cuda.is_available() else "",
     }
 
 
-def _fill_optimisers(optimisers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    parameters = _parameters(optimisers)
-    for name, value in tensors.items():
-        number, _, field = name.partition(".")
-        optimiser, parameter = parameters[int(number)]
-        optimiser.state[parameter][field] = value
+def restore_random(state: Mapping[str, Any]) -> None:
+    """Set this process's generators to a state that random_state gave."""
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(torch.tensor(list(bytes.fromhex(state["torch"])), dtype=torch.uint8))
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(torch.tensor(list(bytes.fromhex(state["cuda"])), dtype=torch.uint8))
 
 
-def _parameters(optimisers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:
-    return [(optimiser, p) for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
+def _to_disk(folder: Path) -> None:
+    """Wait until every file below a folder, and the folders' lists of them, are on the disk."""
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from data.augment_config import AugmentConfig
-from data.mixture_config import SECTION, MixtureConfig, plain_sources
+from data.mixture_config import SECTION, MixtureConfig, Source, plain_sources
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
 
 # Settings of the mixture that have a flag of their own; its seed is the run's.
 MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio", "max_tokens", "max_lost", "index_dir", "index_workers"})
+
+CONFIG_FILE = "config.json"  # in output_dir: the settings of its run; JSON is YAML too
+NOT_FLAGS = ("custom_tags", "encoder", "decoder")  # sections of the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,42 +26,93 @@ class TrainConfig:
     """One run. Names that HF TrainingArguments has are its names."""
 
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    train_file: tuple[str, ...] = option((), "files of rows to train on, beside the sources of the mixture")
     output_dir: str = option("runs/mini", "where checkpoints and the log go")
-    init_from: str = option("", "start from the weights of this checkpoint (not its optimiser)")
-    ranks: str = option("qwen_audio/mini/ranks.tiktoken", "byte-pair ranks of the text")
+    resume_from_checkpoint: str = option("auto", "auto goes on from output_dir's newest checkpoint, none begins anew, else a step's folder")
+    model: str = option("", "start from this checkpoint: mini, a folder or a hub id; empty builds a new model of the sections below")
+    ranks: str = option("", "byte-pair ranks of a new model's text; the bundled model's by default")
     custom_tags: dict[str, list[str]] = field(
         default_factory=dict, metadata={"help": "new tags for reserved slots, in this order: {languages: [..], instructions: [..]}"}
     )
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    encoder: EncoderConfig | None = field(default=None, metadata={"help": "sizes of a new model's encoder"})
+    decoder: DecoderConfig | None = field(default=None, metadata={"help": "sizes of a new model's decoder"})
+    stage: Literal["pretrain", "sft", "joint", "encoder"] = option(
+        "joint",
+        "what learns: pretrain the encoder and its projection, sft the language model, joint both; encoder the encoder by its own losses",
+    )
+    encoder_lr_decay: float = option(0.95, "pretrain: each block of the encoder learns at this share of the rate of the block above")
+    lora_r: int = option(0, "rank of LoRA adapters; 0 trains the weights themselves")
+    lora_alpha: float = option(16.0, "LoRA's scale, times 1 / lora_r")
+    lora_dropout: float = option(0.0, "share of LoRA's inputs that are dropped")
+    lora_target: tuple[str, ...] = option(("decoder.blocks.*",), "patterns of the modules that get an adapter")
     optim: Literal["adamw", "muon"] = option("adamw", "adamw, or muon for the matrices of the blocks with adamw for the rest")
-    stage: Literal["joint", "encoder"] = option("joint", "joint trains all; encoder trains the encoder alone, by its own losses")
-    max_steps: int = option(5000, "optimiser steps of the whole run")
-    learning_rate: float = option(1e-3, "peak learning rate")
-    min_learning_rate: float = option(2e-5, "learning rate at the end of the cosine")
-    warmup_steps: int = option(300, "steps of linear warm-up")
+    max_steps: int = option(0, "optimiser steps of the whole run; 0: as many as num_train_epochs takes")
+    num_train_epochs: float = option(3.0, "without max_steps: draws of the run, as a multiple of the mixture's rows")
+    learning_rate: float = option(1e-4, "peak learning rate")
+    min_learning_rate: float = option(1e-5, "learning rate at the end of the cosine")
+    warmup_steps: int = option(20, "steps of linear warm-up")
     weight_decay: float = option(0.05, "on matrices; not on embeddings, biases and norms")
+    adam_beta1: float = option(0.9, "AdamW's first beta")
     adam_beta2: float = option(0.98, "AdamW's second beta")
+    adam_epsilon: float = option(1e-6, "AdamW's epsilon")
     max_grad_norm: float = option(1.0, "clip the gradient's norm to this")
-    bf16: bool = option(True, "multiply in bfloat16; weights and optimiser stay float32")
-    seed: int = option(0, "order, augmentation and initial weights")
-    budget_tokens: int = option(1000, "positions a batch holds, rows x longest row: 25 a second of audio, and the text's")
-    max_rows: int = option(48, "rows a batch holds at most")
+    batch_tokens: int = option(1000, "positions of a global batch, rows x longest row: 25 a second of audio, and the text's")
+    batch_rows: int = option(48, "rows of a global batch at most")
+    per_device_train_batch_size: int = option(0, "rows that a device computes at once at most; 0: no limit")
+    gradient_accumulation_steps: int = option(
+        0, "a device computes batch_tokens / (ranks x this) at once; 0: all, but for the limit of rows"
+    )
     patience: int = option(4096, "draws after which a row is given out at the latest, however rare its length")
+    packing: bool = option(True, "compute nothing for padding; the same loss as without")
+    gradient_checkpointing: bool = option(False, "compute blocks again in the backward pass, to save memory")
+    bf16: bool = option(True, "multiply in bfloat16; weights and optimiser stay float32")
+    use_cpu: bool = option(False, "leave accelerators alone")
+    deepspeed: Literal["", "zero1", "zero2", "zero3"] = option("", "share optimiser (1), gradients (2), weights (3) among ranks")
+    offload: bool = option(False, "DeepSpeed: keep the optimiser, and under zero3 the weights, in the host's memory")
+    seed: int = option(0, "order, augmentation and initial weights")
     cache_mb: int = option(2048, "memory for decoded audio, 115 MB an hour; what came first leaves first")
-    ctc_weight: float = option(0.3, "share of the encoder's CTC loss on transcripts (bytes)")
-    class_weight: float = option(0.3, "share of the encoder's classification loss on closed answers")
+    ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
+    class_weight: float = option(0.0, "share of the encoder's classification loss on closed answers")
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    eval_file: str = option("", "rows on which answers are measured during training")
+    eval_steps: int = option(500, "measure answers every so many steps")
+    metric_for_best_model: str = option("", "metric by which the best checkpoint is kept")
     save_steps: int = option(500, "write a checkpoint every so many steps")
     save_total_limit: int = option(2, "keep so many checkpoints")
     logging_steps: int = option(50, "write a log line every so many steps")
+    report_to: Literal["none", "tensorboard"] = option("none", "where figures go beside the log")
 
     def __post_init__(self) -> None:
-        if not self.mixture.sources:
+        if not (self.mixture.sources or self.train_file):
             raise ConfigError("nothing to train on: name files of rows with --train-file, or sources in the section `mixture`")
-        for name in ("max_steps", "save_steps", "save_total_limit", "logging_steps", "max_rows", "budget_tokens", "patience", "cache_mb"):
+        for name in ("save_steps", "save_total_limit", "logging_steps", "eval_steps", "batch_tokens", "batch_rows", "patience", "cache_mb"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
+        for name in ("max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected 0 or more")
+        if not (self.max_steps or self.num_train_epochs > 0):
+            raise ConfigError("max_steps is 0 and num_train_epochs too: say with one of them how long to train")
+        if not 0 < self.encoder_lr_decay <= 1:
+            raise ConfigError(f"encoder_lr_decay is {self.encoder_lr_decay}: expected a share above 0, at most 1")
+        if self.stage == "encoder" and not self.auxiliary:
+            raise ConfigError("stage encoder learns by ctc_weight and class_weight: expected one of them above 0")
+        if self.stage == "sft" and self.auxiliary:
+            raise ConfigError("ctc_weight and class_weight teach the encoder, which stage sft freezes: leave them at 0")
+        if self.deepspeed and self.optim != "adamw":
+            raise ConfigError(f"optim is {self.optim}: its matrices cannot be cut into shares; take adamw with deepspeed")
+        if self.offload and not self.deepspeed:
+            raise ConfigError("offload needs deepspeed: zero1, zero2 or zero3")
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether the encoder has losses of its own."""
+        return self.ctc_weight > 0 or self.class_weight > 0
+
+    @property
+    def blend(self) -> MixtureConfig:
+        """The mixture with the files of train_file among its sources."""
+        return replace(self.mixture, sources=(*self.mixture.sources, *(Source(path=path) for path in self.train_file)))
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -79,13 +133,24 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConfig:
     """Build the settings of a run: the file's values with the flags that were given (not None) laid over them.
 
-    Flags named like settings of the mixture go into its section; "train_file" adds files of rows to its sources.
+    Flags named like settings of the mixture go into its section.
     """
     values = read_yaml(path) if path else {}
     given = {name: value for name, value in flags.items() if value is not None}
     section = plain_sources(values.get(SECTION, {}))
     if isinstance(section, Mapping):
         section = {**section, **{spec.name: given[spec.name] for spec in fields(MixtureConfig) if spec.name in MIXTURE_FLAGS & set(given)}}
-        section["sources"] = [*section.get("sources", ()), *({"path": file} for file in given.get("train_file", ()))]
     settings = {spec.name: given[spec.name] for spec in fields(TrainConfig) if spec.name in given}
     return from_mapping(TrainConfig, {**values, **settings, SECTION: section}, str(path or "flags"))
+
+
+def resumed_config(flags: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings that a run was started with, with the flags that were given laid over them.
+
+    Raises:
+        ConfigError: no run is there.
+    """
+    path = Path(flags.get("output_dir") or "runs/mini") / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; name the folder of a run with --output-dir, or begin one with `train`")
+    return train_config(path, {**flags, "resume_from_checkpoint": flags.get("resume_from_checkpoint") or "auto"})

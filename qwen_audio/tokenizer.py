@@ -155,6 +155,10 @@ class Tokenizer:
             return cls.from_transformers(folder / TOKENIZER_FILE)
         raise CheckpointError(f"{folder}: no tokenizer there; expected {', '.join(RANK_FILES)} or {TOKENIZER_FILE}")
 
+    def with_custom(self, custom: CustomTags) -> Tokenizer:
+        """Return the same tokenizer with other custom tags."""
+        return Tokenizer(self._ranks, custom=custom, family=self.family, n_ranks=self.n_ranks, special=self.special)
+
     @property
     def ranks_sha256(self) -> str:
         """Name the text ranks by their content: sha256 of the file that write_tiktoken writes."""

@@ -1,0 +1,220 @@
+"""Where a step is computed: by one process on one device, or by several that hold the same weights (DDP)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW, Muon, Optimizer
+
+from finetune.config import TrainConfig
+from finetune.learner import Learner, Micro, moved
+from qwen_audio.errors import CheckpointError
+
+T = TypeVar("T")
+OPTIMISER_FILE = "optimiser.safetensors"
+
+
+class Single:
+    """One process on one device; what ranks do together is trivial here.
+
+    Attributes:
+        rank, ranks: this process's number and how many there are.
+        kind: names how the optimiser's state is stored: "whole", or by shares.
+    """
+
+    kind = "whole"
+    rank, ranks = 0, 1
+    scale = 1.0  # what a loss is multiplied by so that gradients, as the ranks combine them, are its own
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """In which numbers the learning weights are held."""
+        return torch.float32
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The numbers to multiply in, None for the weights' own."""
+        return torch.bfloat16 if self.config.bf16 else None
+
+    def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
+        """Take what is to learn, and build the optimisers of its groups; see stages.parameter_groups."""
+        self.learner = learner.to(self.device)
+        self.groups = list(groups)
+        self.shares = [float(group["share"]) for group in groups]
+        self.optimisers = make_optimisers(self.config, groups)
+
+    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> Tensor:
+        """Add the gradients of a micro-batch and return the sums of its losses, (3,).
+
+        Args:
+            scales: see Learner.forward.
+            last: whether this is the step's last micro-batch.
+        """
+        with self._gathering(last):
+            loss, sums = self._forward(micro._replace(batch=moved(micro.batch, self.device)), scales)
+            loss.backward()
+        return sums
+
+    def _gathering(self, last: bool) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
+        loss, sums = self.learner(micro, scales)
+        return loss, sums
+
+    def update(self, rate: float) -> float:
+        """Take an optimiser step at a learning rate and return the gradient's norm; without a step where that is not finite."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["share"]
+        parameters = [p for group in self.groups for p in group["params"] if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        if math.isfinite(norm):
+            for optimiser in self.optimisers:
+                optimiser.step()
+        self.forget()
+        return norm
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        for group in self.groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Add numbers up over the ranks."""
+        return list(values)
+
+    def gather(self, value: T) -> list[T]:
+        """Collect a value of every rank, at every rank."""
+        return [value]
+
+    def barrier(self) -> None:
+        """Wait for the other ranks."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the learner's state_dict, whole, as the first rank needs it; empty at the others."""
+        return self.learner.state_dict()
+
+    def write_optimiser(self, folder: Path) -> None:
+        """Write the optimisers' states into a checkpoint that is being made."""
+        save_file(optimiser_tensors(self.optimisers), folder / OPTIMISER_FILE)
+
+    def read_optimiser(self, folder: Path, ranks: int) -> None:
+        """Fill the optimisers from a checkpoint that so many ranks wrote.
+
+        Raises:
+            CheckpointError: it holds other parameters.
+        """
+        fill_optimisers(self.optimisers, load_file(folder / OPTIMISER_FILE), folder)
+
+    def close(self) -> None:
+        """Leave the other ranks."""
+
+
+class Parallel(Single):
+    """One of several processes that hold the same weights and average their gradients (torch's DDP)."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        self.scale = float(self.ranks)  # gradients are averaged; ours are shares of one sum
+
+    def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
+        """See Single.take."""
+        super().take(learner, groups)
+        self.wrapped = DistributedDataParallel(self.learner, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def _gathering(self, last: bool) -> AbstractContextManager[Any]:
+        return nullcontext() if last else self.wrapped.no_sync()
+
+    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
+        loss, sums = self.wrapped(micro, scales)
+        return loss, sums
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """See Single.sum; in float64, in the order of the ranks."""
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return [float(value) for value in total.tolist()]
+
+    def gather(self, value: T) -> list[T]:
+        """See Single.gather."""
+        found: list[Any] = [None] * self.ranks
+        dist.all_gather_object(found, value)
+        return found
+
+    def barrier(self) -> None:
+        """See Single.barrier."""
+        dist.barrier()
+
+    def weights(self) -> dict[str, Tensor]:
+        """See Single.weights."""
+        return self.learner.state_dict() if self.rank == 0 else {}
+
+    def write_optimiser(self, folder: Path) -> None:
+        """See Single.write_optimiser: every rank has the same."""
+        if self.rank == 0:
+            super().write_optimiser(folder)
+
+    def close(self) -> None:
+        """See Single.close."""
+        dist.destroy_process_group()
+
+
+def make_optimisers(config: TrainConfig, groups: Sequence[dict[str, Any]]) -> list[Optimizer]:
+    """Build the optimisers: Muon for the groups that ask for it, AdamW for the rest.
+
+    Source of Muon with AdamW's step size: arXiv:2502.16982.
+    """
+    rate = config.learning_rate
+    plain = [group for group in groups if group["optim"] == "adamw"]
+    turned = [group for group in groups if group["optim"] == "muon"]
+    optimisers: list[Optimizer] = []
+    if plain:
+        betas = (config.adam_beta1, config.adam_beta2)
+        optimisers.append(AdamW([dict(group) for group in plain], betas=betas, eps=config.adam_epsilon, fused=True, lr=rate))
+    if turned:
+        optimisers.append(Muon([dict(group) for group in turned], adjust_lr_fn="match_rms_adamw", lr=rate))
+    return optimisers
+
+
+def optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Lay the optimisers' states out flat: NUMBER.NAME, parameters counted optimiser after optimiser, group after group."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value).contiguous()
+        for number, (optimiser, parameter) in enumerate(_parameters(optimisers))
+        for name, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def fill_optimisers(optimisers: Sequence[Optimizer], tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Take over what optimiser_tensors laid out.
+
+    Raises:
+        CheckpointError: other parameters learned there.
+    """
+    parameters = _parameters(optimisers)
+    for name, value in tensors.items():
+        number, _, field = name.partition(".")
+        if int(number) >= len(parameters) or (value.ndim and value.shape != parameters[int(number)][1].shape):
+            raise CheckpointError(f"{where}: the optimiser's state is of other parameters; was the stage changed? begin anew with --fresh")
+        optimiser, parameter = parameters[int(number)]
+        # The count of steps stays where torch keeps it; moments lie beside their weights.
+        optimiser.state[parameter][field] = value.to(parameter.device) if value.ndim or optimiser.defaults.get("fused") else value
+
+
+def _parameters(optimisers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:
+    return [(optimiser, p) for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]

@@ -1,0 +1,167 @@
+"""DeepSpeed ZeRO: ranks that share the optimiser's state (1), the gradients (2) and the weights (3).
+
+What DeepSpeed is not asked to do: build an optimiser (its own would be compiled first), follow a schedule (we set the rate), count
+micro-batches (each of ours says whether it is the last).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from finetune.config import TrainConfig
+from finetune.devices import Parallel
+from finetune.learner import Learner, Micro, moved
+from qwen_audio.errors import CheckpointError, ConfigError
+
+FOLDER: Final = "zero"
+UNIVERSAL: Final = "universal"
+PERSISTENT: Final = 100_000  # zero3: smaller weights stay whole at every rank
+
+
+def deepspeed() -> Any:
+    """Import DeepSpeed.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import deepspeed as package
+    except ImportError as error:
+        raise ConfigError("deepspeed is not installed: pip install -e '.[train]'") from error
+    return package
+
+
+def join(device: torch.device) -> None:
+    """Join the group of processes through DeepSpeed; one process alone is a group too."""
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    if "RANK" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ.update(alone, MASTER_PORT=str(free.getsockname()[1]))
+    package = deepspeed()
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        package.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it is compiled first, for minutes; gloo serves
+    package.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", auto_mpi_discovery=False, verbose=False)
+
+
+class Zero(Parallel):
+    """One of several processes under DeepSpeed."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        self.kind = config.deepspeed
+        self.level = int(config.deepspeed[-1])
+
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """See Single.weights_dtype; the optimiser's copies are float32."""
+        return torch.bfloat16 if self.config.bf16 else torch.float32
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """See Single.autocast."""
+        return None
+
+    def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
+        """See Single.take.
+
+        Raises:
+            ConfigError: DeepSpeed counts other ranks than the group has.
+        """
+        config, package = self.config, deepspeed()
+        self.learner = learner
+        self.shares = [float(group["share"]) for group in groups]
+        plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
+        optimiser = AdamW(plain, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon)
+        self.engine, *_ = package.initialize(model=learner, optimizer=optimiser, config=self.settings())
+        self.optimisers = [self.engine.optimizer]
+        if self.engine.dp_world_size != self.ranks:
+            raise ConfigError(f"DeepSpeed counts {self.engine.dp_world_size} ranks, the group {self.ranks}: start them by one launcher")
+        if self.level == 3:
+            self._announce(package)
+
+    def settings(self) -> dict[str, Any]:
+        """Write the run's settings in DeepSpeed's words."""
+        zero: dict[str, Any] = {"stage": self.level, "contiguous_gradients": True}
+        if self.level == 3:
+            zero["stage3_param_persistence_threshold"] = PERSISTENT
+        if self.config.offload:
+            zero["offload_optimizer"] = {"device": "cpu"}
+            if self.level == 3:
+                zero["offload_param"] = {"device": "cpu"}
+        return {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,  # take_step says which micro-batch is the last; their number changes from step to step
+            "gradient_clipping": self.config.max_grad_norm,
+            "zero_optimization": zero,
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+            "bf16": {"enabled": self.config.bf16},
+            "steps_per_print": 1 << 40,
+        }
+
+    def _announce(self, package: Any) -> None:
+        """Name the weights that are read without calling the module that owns them, so that they are whole when they are."""
+        model = self.learner.model
+        register = package.zero.register_external_parameter
+        register(model, model.decoder.embedding.weight if model.decoder.head is None else model.decoder.head.weight)
+        if model.audio_bounds is not None:
+            register(self.learner, model.audio_bounds.weight)
+
+    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> Tensor:
+        """See Single.backward."""
+        self.engine.set_gradient_accumulation_boundary(last)
+        loss, sums = self.engine(micro._replace(batch=moved(micro.batch, self.device)), scales)
+        self.engine.backward(loss)
+        return sums
+
+    def update(self, rate: float) -> float:
+        """See Single.update; DeepSpeed clips as it steps."""
+        for group, share in zip(self.engine.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = rate * share
+        self.engine.step()
+        return float(self.engine.get_global_grad_norm() or 0.0)
+
+    def forget(self) -> None:
+        """See Single.forget."""
+        self.engine.optimizer.zero_grad()
+
+    def weights(self) -> dict[str, Tensor]:
+        """See Single.weights: of weights that are shared out, one after another is put together."""
+        if self.level < 3:
+            return super().weights()
+        whole = {}
+        for name, parameter in self.learner.named_parameters():
+            with deepspeed().zero.GatheredParameters([parameter]):
+                if self.rank == 0:
+                    whole[name] = parameter.detach().cpu().clone()
+        return whole | dict(self.learner.named_buffers()) if self.rank == 0 else {}
+
+    def write_optimiser(self, folder: Path) -> None:
+        """See Single.write_optimiser: every rank writes its share."""
+        state = {} if self.level == 3 else {"universal_checkpoint_info": {"universal_checkpoint_version": 0.2}}
+        self.engine.save_checkpoint(str(folder), tag=FOLDER, client_state=state)
+
+    def read_optimiser(self, folder: Path, ranks: int) -> None:
+        """See Single.read_optimiser.
+
+        Raises:
+            CheckpointError: it does not fit.
+        """
+        if ranks != self.ranks:
+            raise CheckpointError(
+                f"{folder}: {ranks} ranks wrote the shares of its optimiser, here are {self.ranks}: go on with {ranks}, or begin a new run "
+                f"from its weights (--model {folder})"
+            )
+        path, _ = self.engine.load_checkpoint(str(folder), tag=FOLDER)
+        if path is None:
+            raise CheckpointError(f"{folder}: DeepSpeed finds no state of an optimiser there; begin anew with --fresh")
