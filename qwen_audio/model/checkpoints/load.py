@@ -12,7 +12,8 @@ import torch
 
 from qwen_audio.config import GenerationOptions, ModelConfig
 from qwen_audio.errors import CheckpointError
-from qwen_audio.model.checkpoints import ours, qwen2_audio, qwen_audio
+from qwen_audio.model.checkpoints import adapter, ours, qwen2_audio, qwen_audio
+from qwen_audio.model.checkpoints.find import find_checkpoint
 from qwen_audio.model.checkpoints.reading import Plan, WeightFiles, check_plan, lay_in, read_generation, read_json, shapes_of
 from qwen_audio.model.joint import QwenAudio
 
@@ -50,7 +51,8 @@ def load_checkpoint(directory: str | Path, *, device: torch.device | str = "cpu"
     own, so that neither the device nor the host holds the model twice.
 
     Args:
-        directory: holds config.json and safetensors, in our layout or in Qwen-Audio's or Qwen2-Audio's.
+        directory: holds config.json and safetensors, in our layout or in Qwen-Audio's or Qwen2-Audio's; or an adapter, which is laid
+            over the model that it names.
         device: where the weights go.
         dtype: the numbers they are turned into; None keeps those the embedding is stored in.
     Raises:
@@ -58,6 +60,8 @@ def load_checkpoint(directory: str | Path, *, device: torch.device | str = "cpu"
     """
     directory = Path(directory)
     values = read_json(directory / "config.json")
+    if values.get("format") == adapter.FORMAT:
+        return _adapted(directory, values, device, dtype)
     weights = WeightFiles(directory)
     about = _describe(values, directory, weights.shapes)
     model = empty_model(about.config)
@@ -76,13 +80,42 @@ def read_settings(directory: str | Path) -> ModelConfig:
         CheckpointError: no such layout, or settings that cannot be honoured.
     """
     directory = Path(directory)
-    return _describe(read_json(directory / "config.json"), directory, WeightFiles(directory).shapes).config
+    values = read_json(directory / "config.json")
+    if values.get("format") == adapter.FORMAT:
+        return read_settings(_base_of(directory, adapter.read_note(values, str(directory / "config.json"))))
+    return _describe(values, directory, WeightFiles(directory).shapes).config
 
 
 def empty_model(config: ModelConfig) -> QwenAudio:
     """Build a model on the meta device: names and shapes, no memory."""
     with torch.device("meta"):
         return QwenAudio(config)
+
+
+def _adapted(directory: Path, values: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype | None) -> LoadedCheckpoint:
+    """Load the model that an adapter was trained on and lay the adapter over it."""
+    where = str(directory / "config.json")
+    note = adapter.read_note(values, where)
+    base = _base_of(directory, note)
+    adapter.check_base(note, base, where)
+    loaded = load_checkpoint(base, device=device, dtype=dtype)
+    adapter.lay_over(loaded.model, directory)
+    log.info("%s: laid over %s", directory, base)
+    return replace(loaded, generation=note.generation)
+
+
+def _base_of(directory: Path, note: adapter.Note) -> Path:
+    """Find the directory of the model that an adapter belongs to."""
+    try:
+        base = find_checkpoint(note.base)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{directory}: an adapter of {note.base}, which is not to be found ({error}); put it there, or name its place under "
+            '"base" in the adapter\'s config.json'
+        ) from error
+    if (base / adapter.SETTINGS_FILE).is_file():
+        raise CheckpointError(f"{directory}: an adapter of {base}, which is an adapter itself; merge that one first")
+    return base
 
 
 def _describe(values: Mapping[str, Any], directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> _Description:
