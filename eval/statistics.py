@@ -125,10 +125,11 @@ def bootstrap(per_cluster: np.ndarray, statistic: Statistic, seed: int = 0, resa
 def _resampled(counts: np.ndarray, per_cluster: np.ndarray, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
     n_clusters = len(per_cluster)
     totals = counts @ per_cluster
-    influence = _gradient(totals, statistic) @ per_cluster.T  # (R, S): what a cluster more would add to the value
-    mean = (counts * influence).sum(1, keepdims=True) / n_clusters
-    variance = (counts * (influence - mean) ** 2).sum(1) * n_clusters / (n_clusters - 1)
-    return statistic(totals), np.sqrt(variance)
+    with np.errstate(invalid="ignore"):  # a resample in which there is nothing to measure has no value and no error
+        influence = _gradient(totals, statistic) @ per_cluster.T  # (R, S): what a cluster more would add to the value
+        mean = (counts * influence).sum(1, keepdims=True) / n_clusters
+        variance = (counts * (influence - mean) ** 2).sum(1) * n_clusters / (n_clusters - 1)
+        return statistic(totals), np.sqrt(variance)
 
 
 def _standard_error(per_cluster: np.ndarray, statistic: Statistic) -> float:
