@@ -25,7 +25,8 @@ class Comparison:
         first, second: strict values.
         failed: how many samples of each run have no answer that can be read.
         difference: second less first, with its interval and p-values; None where the metric cannot be computed.
-        p_holm: the randomisation test's p-value, adjusted after Holm over all comparisons of the table.
+        p_holm: the randomisation test's p-value, adjusted after Holm: the first metric of each benchmark over the benchmarks, further
+            ones over all comparisons of the table.
         lowest: the smallest p_holm that so few clusters could give if it were the only difference of the table.
     """
 
@@ -73,10 +74,18 @@ def compare_runs(
     if first.keys() != second.keys():
         alone = ", ".join(sorted(first.keys() ^ second.keys()))
         raise DataError(f"the runs hold different benchmarks ({alone}): score both on the same ones, or name them with -t")
-    found = [one for name in first for one in _compare(name, *_paired(name, first[name], second[name]), metrics[name])]
-    tested = [one for one in found if one.difference is not None]
-    adjusted = iter(holm([one.difference.p_randomisation for one in tested if one.difference is not None]))
-    return [one if one.difference is None else _adjusted(one, one.difference, next(adjusted), len(tested)) for one in found]
+    parts = [_compare(name, *_paired(name, first[name], second[name]), metrics[name]) for name in first]
+    every = [one for part in parts for one in part]
+    heads = [part[0] for part in parts if part]
+    adjusted = {**_after_holm(every), **_after_holm(heads)}
+    return [adjusted.get(id(one), one) for one in every]
+
+
+def _after_holm(found: Sequence[Comparison]) -> dict[int, Comparison]:
+    """Adjust p-values over some comparisons; by the identity of what was adjusted."""
+    tested = [(one, one.difference) for one in found if one.difference is not None]
+    p_values = holm([difference.p_randomisation for _, difference in tested])
+    return {id(one): _adjusted(one, gap, p_holm, len(tested)) for (one, gap), p_holm in zip(tested, p_values, strict=True)}
 
 
 def _adjusted(one: Comparison, difference: Difference, p_holm: float, n_tests: int) -> Comparison:

@@ -12,6 +12,7 @@ import numpy as np
 
 from eval.metrics.sample import HEARD, Measured, Metric, NotComputed, Sample, Status
 from eval.statistics import FEW_CLUSTERS, interval
+from qwen_audio.errors import DataError
 
 STATUSES: tuple[Status, ...] = ("ok", "parse_fail", "infer_fail", "too_long", "bad_audio")
 CLUSTER_KEYS = ("speaker", "source")
@@ -19,6 +20,7 @@ SUBGROUP_KEYS = ("gender", "age", "accent", "language", "dataset", "kind", "dura
 SMALL_SUBGROUP = 30
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0)
 NAN = float("nan")
+NO_VALUE = "no value: nothing was there to measure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +132,27 @@ class Scoring:
         if not samples:
             return replace(blank, not_computed="there are no samples")
         sums, parsed = measured.sums[list(rows)], measured.parsed[list(rows)]
+        value = _value(measured, sums)
+        if np.isnan(value):
+            return replace(blank, statuses=statuses(samples, parsed), details=dict(measured.details), not_computed=NO_VALUE)
         found = interval(sums, measured.statistic, clusters, limits=measured.limits)
         return replace(
-            blank, value=_value(measured, sums), lenient=_lenient(samples, measured, sums, parsed), statuses=statuses(samples, parsed),
+            blank, value=value, lenient=_lenient(samples, measured, sums, parsed), statuses=statuses(samples, parsed),
             low=found.low, high=found.high, chance=measured.chance, ceiling=measured.ceiling, details=dict(measured.details),
         )  # fmt: skip
 
 
 def measure(benchmark: str, samples: Iterable[Sample], metrics: Sequence[Metric]) -> Scoring:
-    """Measure samples by each metric; one that cannot be computed here leaves its reason."""
+    """Measure samples by each metric; one that cannot be computed here, or not of these references, leaves its reason.
+
+    What one metric cannot use (a reference without the part that it is about) must not cost the others their figures.
+    """
     ordered = tuple(sorted(samples, key=lambda sample: sample.id))
     found: list[Measured | str] = []
     for metric in metrics:
         try:
             found.append(metric.measure(ordered) if ordered else "there are no samples")
-        except NotComputed as error:
+        except (NotComputed, DataError) as error:
             found.append(str(error))
     return Scoring(benchmark, ordered, tuple(metrics), tuple(found))
 

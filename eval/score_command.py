@@ -9,20 +9,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from eval.benchmarks.measures import metrics_of as metrics_of_benchmark
+from eval.benchmarks.table import BENCHMARKS, VARIANT_MARK
 from eval.compare import Comparison, compare_runs, to_json
-from eval.metrics.edits import PRESETS, Wer, wer_for
+from eval.metrics.edits import CHINESE, Wer, language_part
+from eval.metrics.registry import COCO, OURS, PRESETS, metrics_for
 from eval.metrics.sample import Metric, Sample
 from eval.normalize import NORMALISERS
 from eval.report.stored import MetricsOf, StoredRun, read_runs
 from eval.report.tables import FEW_NOTE, Column, Table, comparison_table, scores_table, subgroups_table
-from eval.report.values import NOTHING, between, written
-from eval.score import SUBGROUP_KEYS, Score, parts_of, results_json, score
+from eval.report.values import arrow, between, written
+from eval.score import NAN, SUBGROUP_KEYS, Score, parts_of, plain, results_json, score
 from qwen_audio.config import check_choice
-from qwen_audio.errors import DataError
 
 Form = Literal["text", "md", "json"]
 FORMS: tuple[Form, ...] = ("text", "md", "json")
-OURS, ALL = "ours", "all"
+ALL = "all"
+SLOW = COCO  # METEOR starts Java for half a minute: only who asks for the preset by its name gets it
+MADE_FOR = {  # normalisers that mean nothing to other languages
+    "whisper-en": {"en"}, "lmms-en": {"en"}, "chinese": CHINESE, "chinese-simplified": CHINESE, "lmms-zh": CHINESE, "lmms-yue": CHINESE,
+}  # fmt: skip
 FIRST, SECOND = "first", "second"
 
 
@@ -38,14 +44,32 @@ class Part:
 def parts(run: StoredRun, metrics_of: MetricsOf) -> list[Part]:
     """Take a run apart by what it is measured by."""
     return [
-        Part(name, samples, metrics_of(run.benchmark, samples[0].family, samples[0].language))
+        Part(name, samples, metrics_of(run.measured_as, samples[0].family, samples[0].language))
         for name, samples in parts_of(run.benchmark, run.samples)
     ]
 
 
+def built_in(preset: str = OURS) -> MetricsOf:
+    """Return what chooses metrics: those of a built-in benchmark by its name, else those of the family and language.
+
+    Args:
+        preset: of eval.metrics.registry. "ours" adds the released way of counting where a benchmark has it.
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    check_choice("preset", preset, PRESETS)
+
+    def choose(name: str, family: str, language: str) -> Sequence[Metric]:
+        benchmark = BENCHMARKS.get(name.partition(VARIANT_MARK)[0])
+        if benchmark is None or (preset != OURS and not benchmark.not_computed):
+            return metrics_for(family, language, preset=preset, benchmark=benchmark)
+        return metrics_of_benchmark(benchmark)(family, language)
+
+    return choose
+
+
 def score_run(
     path: Path | str,
-    metrics_of: MetricsOf,
     *,
     preset: str = OURS,
     by: Sequence[str] = SUBGROUP_KEYS,
@@ -56,9 +80,8 @@ def score_run(
 
     Args:
         path: a file of samples, the folder of one benchmark, or a folder of such folders.
-        metrics_of: which metrics a benchmark, a family and a language have.
-        preset: "ours" writes results.json of every benchmark, the same bytes as the run wrote; "all" writes nothing and prints what each
-            normaliser makes of the same answers.
+        preset: "ours" writes results.json of every benchmark, the same bytes as the run wrote. Another one writes nothing: "all" prints
+            what each normaliser and each preset makes of the same answers, a preset's name what that one does.
         by: meta keys whose subgroups are scored; "duration" and "age" by classes.
         only: names of benchmarks; all by default.
         form: "text", "md" (Markdown) or "json".
@@ -67,12 +90,14 @@ def score_run(
     Raises:
         DataError: nothing is there to score. ConfigError: no such preset or form.
     """
-    check_choice("preset", preset, (OURS, ALL))
+    check_choice("preset", preset, (*PRESETS, ALL))
     check_choice("form", form, FORMS)
     runs = read_runs(path, only)
     if preset == ALL:
-        return ablation(runs, metrics_of, form)
-    scores = [one for run in runs for one in rescore(run, metrics_of, by)]
+        return ablation(runs, form)
+    metrics_of = built_in(preset)
+    work = rescore if preset == OURS else scores_of
+    scores = [one for run in runs for one in work(run, metrics_of, by)]
     if form == "json":
         return json.dumps([one.to_json() for one in scores], ensure_ascii=False, indent=1)
     whole, groups = [one for one in scores if not one.subgroup], [one for one in scores if one.subgroup]
@@ -80,9 +105,14 @@ def score_run(
     return "\n\n".join(table.markdown() if form == "md" else table.text() for table in tables)
 
 
+def scores_of(run: StoredRun, metrics_of: MetricsOf, by: Sequence[str] = SUBGROUP_KEYS) -> list[Score]:
+    """Score one benchmark's samples part by part, each part's subgroups behind it."""
+    return [one for part in parts(run, metrics_of) for one in score(part.name, part.samples, part.metrics, by=by)]
+
+
 def rescore(run: StoredRun, metrics_of: MetricsOf, by: Sequence[str] = SUBGROUP_KEYS) -> list[Score]:
     """Score one benchmark's samples and write results.json beside them."""
-    scores = [one for part in parts(run, metrics_of) for one in score(part.name, part.samples, part.metrics, by=by)]
+    scores = scores_of(run, metrics_of, by)
     path = run.folder / run.results_name
     draft = path.with_name(path.name + ".part")
     draft.write_text(results_json(scores, {"benchmark": run.benchmark, "n": len(run.samples), **run.about}), encoding="utf-8")
@@ -90,60 +120,80 @@ def rescore(run: StoredRun, metrics_of: MetricsOf, by: Sequence[str] = SUBGROUP_
     return scores
 
 
-def ablation(runs: Sequence[StoredRun], metrics_of: MetricsOf, form: Form = "text") -> str:
-    """Print the error rates of stored answers after every normaliser, and after the rules of others' harnesses.
-
-    Raises:
-        DataError: none of the sets is measured by an error rate.
-    """
-    rows: list[tuple[str, str, Score, float]] = []
-    for run in runs:
-        for part in parts(run, metrics_of):
-            own = next((metric for metric in part.metrics if isinstance(metric, Wer)), None)
-            if own is not None:
-                found = {name: score(part.name, part.samples, [rate])[0] for name, rate in rates(own, part.samples[0].language).items()}
-                base = next(one.value for one in found.values())
-                rows += [(part.name, name, one, one.value - base) for name, one in found.items()]
-    if not rows:
-        raise DataError(f"{', '.join(run.benchmark for run in runs)}: no error rate among the metrics, so no normaliser makes a difference")
+def ablation(runs: Sequence[StoredRun], form: Form = "text") -> str:
+    """Print what other rules make of stored answers: every normaliser for error rates, every preset for all metrics."""
+    rows = [row for run in runs for part in parts(run, built_in()) for row in _ablated(run, part)]
     if form == "json":
-        return json.dumps([{**one.to_json(), "rule": name, "less_ours": gap} for _, name, one, gap in rows], ensure_ascii=False, indent=1)
+        return json.dumps(
+            [{**row.score.to_json(), "rule": row.rule, "less_ours": plain(row.gap)} for row in rows], ensure_ascii=False, indent=1
+        )
     table = _ablation_table(rows)
     return table.markdown() if form == "md" else table.text()
 
 
-def _ablation_table(rows: Sequence[tuple[str, str, Score, float]]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Ablated:
+    """A score under another rule; gap: less what the set's own rule gives, nan where the two are not of one kind."""
+
+    rule: str
+    score: Score
+    gap: float
+
+
+def _ablated(run: StoredRun, part: Part) -> list[Ablated]:
+    found = {name: score(part.name, part.samples, [metric])[0] for name, metric in rules(run, part).items()}
+    own = {one.metric: one.value for name, one in reversed(found.items()) if name.startswith(OURS)}
+    return [
+        Ablated(name.partition(" ")[0], one, NAN if name.startswith(OURS) else one.value - own.get(one.metric, NAN))
+        for name, one in found.items()
+    ]
+
+
+def rules(run: StoredRun, part: Part) -> dict[str, Metric]:
+    """List what a part can be measured by, each named by its rule first, no recipe twice.
+
+    They are its own metrics, those of the presets, and its error rate after every normaliser.
+    """
+    family, language = part.samples[0].family, part.samples[0].language
+    candidates: list[tuple[str, Metric]] = [(OURS, metric) for metric in part.metrics]
+    for preset in PRESETS:
+        if preset not in (OURS, SLOW):
+            candidates += [(preset, metric) for metric in built_in(preset)(run.measured_as, family, language)]
+    own = next((metric for metric in part.metrics if isinstance(metric, Wer)), None)
+    if own is not None:
+        mine = language_part(language)
+        fitting = {name: rule for name, rule in NORMALISERS.items() if not mine or mine in MADE_FOR.get(name, {mine})}
+        candidates += [(name, replace(own, normaliser=rule)) for name, rule in fitting.items()]
+    found: dict[str, Metric] = {}
+    for name, metric in candidates:
+        if (metric.name, metric.signature) not in {(known.name, known.signature) for known in found.values()}:
+            found[f"{name} {metric.name} {metric.signature}"] = metric
+    return found
+
+
+def _ablation_table(rows: Sequence[Ablated]) -> Table:
     columns = (
-        Column("set"), Column("rule"), Column("value", True), Column("95 % interval", True), Column("against ours", True), Column("recipe"),
+        Column("set"), Column("rule"), Column("metric"), Column("value", True), Column("95 % interval", True), Column("against ours", True),
+        Column("recipe"),
     )  # fmt: skip
     cells = tuple(
         (
-            name, rule, written(one.value, one.unit), between(one.low, one.high, one.unit),
-            NOTHING if rule == OURS else written(gap, one.unit, signed=True), one.not_computed or one.signature,
+            row.score.benchmark, row.rule, f"{row.score.metric} {arrow(row.score.better)}", written(row.score.value, row.score.unit),
+            between(row.score.low, row.score.high, row.score.unit), written(row.gap, row.score.unit, signed=True),
+            row.score.not_computed or row.score.signature,
         )
-        for name, rule, one, gap in rows
+        for row in rows
     )  # fmt: skip
-    few = (FEW_NOTE,) if any(one.few for _, _, one, _ in rows) else ()
+    few = (FEW_NOTE,) if any(row.score.few for row in rows) else ()
     notes = ("The answers are the same in every row; what differs is the rule alone. Compare figures of one rule only.", *few)
     return Table(columns, cells, notes)
-
-
-def rates(own: Wer, language: str) -> dict[str, Wer]:
-    """List the error rates that a set can be measured by: its own first, then others' presets, then every normaliser by its name."""
-    found = {OURS: own}
-    candidates = {name: wer_for(language, name) for name in PRESETS if name != OURS}
-    candidates |= {name: Wer(rule, own.tokens, closest=own.closest) for name, rule in NORMALISERS.items()}
-    for name, rate in candidates.items():
-        if rate.signature not in {known.signature for known in found.values()}:
-            found[name] = rate
-    return found
 
 
 def compare_command(
     first: Path | str,
     second: Path | str,
-    metrics_of: MetricsOf,
     *,
+    preset: str = OURS,
     only: Sequence[str] = (),
     form: Form = "text",
     names: tuple[str, str] | None = None,
@@ -152,7 +202,7 @@ def compare_command(
 
     Args:
         first, second: as for score_run.
-        metrics_of: which metrics a benchmark, a family and a language have.
+        preset: whose metrics.
         only: names of benchmarks; all by default, which both must hold.
         form: "text", "md" or "json".
         names: what to call the runs; their models by default.
@@ -161,7 +211,7 @@ def compare_command(
     """
     check_choice("form", form, FORMS)
     ones, twos = read_runs(first, only), read_runs(second, only)
-    found = compared(ones, twos, metrics_of)
+    found = compared(ones, twos, built_in(preset))
     if form == "json":
         return json.dumps(to_json(found), ensure_ascii=False, indent=1)
     table = comparison_table(found, names or run_names(ones, twos, first, second))

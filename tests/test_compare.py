@@ -10,7 +10,7 @@ import pytest
 
 from eval.compare import Comparison, compare_runs, to_json
 from eval.metrics.edits import wer_for
-from eval.metrics.labels import Accuracy
+from eval.metrics.labels import Accuracy, MacroF1
 from eval.metrics.sample import HEARD, Measured, NotComputed, Sample
 from eval.report.tables import comparison_table
 from eval.statistics import holm, ratio
@@ -126,7 +126,9 @@ def test_randomisation_agrees_with_all_exchanges_of_eight_speakers() -> None:
     first, second = (answered(list(rng.random(80) < share), clusters=8) for share in (0.5, 0.7))
     gap = compared(first, second).difference
     assert gap is not None
-    moved = np.array([[(b.answer == "yes") - (a.answer == "yes") for a, b in zip(first[k::8], second[k::8], strict=True)] for k in range(8)])
+    moved = np.array(
+        [[(b.answer == "yes") - (a.answer == "yes") for a, b in zip(first[k::8], second[k::8], strict=True)] for k in range(8)]
+    )
     sums = moved.sum(1)
     far = [abs(np.dot(signs, sums)) >= abs(sums.sum()) for signs in itertools.product((-1, 1), repeat=8)]
     assert gap.p_randomisation == pytest.approx(np.mean(far), abs=0.02)
@@ -139,6 +141,14 @@ def test_holm_adjusts_over_all_sets_of_a_table() -> None:
     found = compare_runs(first, second, {name: (Accuracy(),) for name in "abc"})
     raw = [one.difference.p_randomisation for one in found if one.difference is not None]
     assert [one.p_holm for one in found] == pytest.approx(holm(raw)) and found[0].p_holm == pytest.approx(3 * raw[0])
+
+
+def test_further_metrics_of_a_set_do_not_weaken_the_first() -> None:
+    first, second = answered([False] * 9 + [True] * 31), answered([True] * 40)
+    metrics = {"set": (Accuracy(), MacroF1(), Accuracy(name="accuracy_again"))}
+    one, two, three = compare_runs({"set": first}, {"set": second}, metrics)
+    raw = [found.difference.p_randomisation for found in (one, two, three) if found.difference is not None]
+    assert one.p_holm == raw[0] and [two.p_holm, three.p_holm] == pytest.approx(holm(raw)[1:]) and three.p_holm > raw[2]
 
 
 def test_a_metric_without_a_value_in_one_run_is_no_difference() -> None:

@@ -107,6 +107,12 @@ def test_a_metric_that_cannot_be_computed_says_why_and_the_others_stand() -> Non
     assert two.value == 1.0 and not two.not_computed
 
 
+def test_a_reference_that_one_metric_cannot_read_does_not_cost_the_others_their_figures() -> None:
+    samples = [sample(0, "yes", "yes"), sample(1, "loud", "loud")]
+    one, two = score("set", samples, [Accuracy(YES_NO), Accuracy()])
+    assert "s001" in one.not_computed and "cannot be read as yes-no" in one.not_computed and two.value == 1.0
+
+
 def test_no_samples_give_no_value_and_no_crash() -> None:
     (one,) = score("set", [], [Accuracy()])
     assert one.n == 0 and math.isnan(one.value) and one.not_computed == "there are no samples"
@@ -115,7 +121,9 @@ def test_no_samples_give_no_value_and_no_crash() -> None:
 def test_the_order_of_samples_does_not_show_in_a_single_byte() -> None:
     samples = spoken(40, gender="female")
     shuffled = random.Random(3).sample(samples, len(samples))
-    texts = {results_json(score("set", some, [wer_for("en")], by=("gender", "duration")), {"benchmark": "set"}) for some in (samples, shuffled)}
+    texts = {
+        results_json(score("set", some, [wer_for("en")], by=("gender", "duration")), {"benchmark": "set"}) for some in (samples, shuffled)
+    }
     assert len(texts) == 1
 
 
@@ -216,7 +224,9 @@ def test_results_json_holds_plain_values_and_reads_back() -> None:
 
 
 def test_numbers_of_numpy_become_plain_ones() -> None:
-    one = Score("s", "m", float("inf"), 0.5, "%", "lower", 3, {"ok": 3}, 0.1, 0.2, 3, "sample", "", details={"n": np.int64(4), "x": np.float32(0.5)})  # type: ignore[dict-item]
+    one = Score(
+        "s", "m", float("inf"), 0.5, "%", "lower", 3, {"ok": 3}, 0.1, 0.2, 3, "sample", "", details={"n": np.int64(4), "x": np.float32(0.5)}
+    )  # type: ignore[dict-item]
     assert json.loads(json.dumps(one.to_json()))["details"] == {"n": 4, "x": 0.5} and one.to_json()["value"] is None
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.benchmarks.load import load
 from eval.benchmarks.paper import PUBLISHED, paper_cells
+from eval.metrics.registry import OURS
 from eval.report.page import Beside, page
 from eval.report.sound import Rows, Sounds, rows_of
 from eval.report.stored import MetricsOf, StoredRun, read_runs
 from eval.report.tables import Column, Table
 from eval.score import Score, score
-from eval.score_command import compared, parts, run_names
+from eval.score_command import built_in, compared, parts, run_names
 from qwen_audio.config import option
 from qwen_audio.errors import ConfigError, DataError
 
@@ -39,29 +40,30 @@ class ReportOptions:
 def write_report(
     path: Path | str,
     output: Path | str,
-    metrics_of: MetricsOf,
     *,
     options: ReportOptions | None = None,
     tasks: Sequence[str] = (),
     data_root: Path | str | None = None,
     against: Path | str | None = None,
     only: Sequence[str] = (),
+    preset: str = OURS,
 ) -> str:
     """Write the page of a run and say what is in it.
 
     Args:
         path: a file of samples, the folder of one benchmark, or a folder of such folders.
         output: the HTML file.
-        metrics_of: which metrics a benchmark, a family and a language have.
         tasks: the sets or files of rows that were run, for their sound and questions; by default the sets that path names, where
             data_root is given.
         data_root: as for the run.
         against: another run on the same samples, compared and drawn beside.
         only: names of benchmarks; all by default.
+        preset: whose metrics.
     Raises:
         DataError: nothing is there, or the runs do not hold the same samples.
     """
     options = options or ReportOptions()
+    metrics_of = built_in(preset)
     runs = read_runs(path, only)
     sounds = Sounds(rows_for(runs, tasks, data_root) if options.audio_mb else {}, options.audio_mb)
     beside = Beside(paper=paper_of)
@@ -124,7 +126,7 @@ def _beside(runs: Sequence[StoredRun], others: Sequence[StoredRun], path: Path |
     scores = [
         one
         for run, other in zip(runs, others, strict=True)
-        for part in parts(StoredRun(run.benchmark, other.folder, other.samples), metrics_of)
+        for part in parts(replace(other, benchmark=run.benchmark), metrics_of)
         for one in score(part.name, part.samples, part.metrics)
     ]
     return Beside(name=run_names(runs, others, path, against)[1], comparisons=found, scores=scores, paper=paper_of)

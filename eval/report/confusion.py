@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from eval.metrics.choice import LETTERS, Mcq, right_choice
+from eval.metrics.labels import NOTHING as PART
 from eval.metrics.labels import Accuracy
 from eval.metrics.reading import answer_of, folded
+from eval.metrics.sample import Sample
 from eval.score import Scoring
 
 MOST_LABELS = 40  # more of them make no readable table: the commonest mistakes are listed instead
@@ -78,16 +80,24 @@ def confusion(scoring: Scoring) -> Confusion | None:
 
 def _heard(scoring: Scoring) -> tuple[list[_Heard], bool]:
     """Read every sample's labels; True where they are letters."""
-    choice = next((metric for metric in scoring.metrics if isinstance(metric, Mcq)), None)
+    usable = [metric for metric, found in zip(scoring.metrics, scoring.measured, strict=True) if not isinstance(found, str)]
+    choice = next((metric for metric in usable if isinstance(metric, Mcq)), None)
     if choice is not None and all(sample.choices for sample in scoring.samples):
         letters = [LETTERS[right_choice(sample)] for sample in scoring.samples]
         pairs = zip(letters, scoring.samples, strict=True)
         return [_Heard((letter,), (letter,), choice.read(sample) or "") for letter, sample in pairs], True
-    rate = next((metric for metric in scoring.metrics if isinstance(metric, Accuracy)), None)
+    rate = next((metric for metric in usable if isinstance(metric, Accuracy)), None)
     if rate is not None:
-        return [_Heard(rate.reading.truths(sample), sample.references, rate.read(sample) or "") for sample in scoring.samples], False
+        return [_label(rate, sample) for sample in scoring.samples], False
     plain = [_Heard(tuple(map(folded, sample.references)), sample.references, folded(answer_of(sample))) for sample in scoring.samples]
     return plain, False
+
+
+def _label(rate: Accuracy, sample: Sample) -> _Heard:
+    """Read a label; where the answers are made of tags, it is called by what the metric takes out of them."""
+    keys = rate.reading.truths(sample)
+    spelt = tuple(key.replace(PART, " ").strip() if TAG in text else text for key, text in zip(keys, sample.references, strict=True))
+    return _Heard(keys, spelt, rate.read(sample) or "")
 
 
 def _column(answer: str, spelt: dict[str, str]) -> str:

@@ -127,7 +127,7 @@ def _facts(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _warnings(runs: Sequence[StoredRun]) -> list[str]:
-    drawn = [run.benchmark for run in runs if run.about.get("limit")]
+    drawn = [run.benchmark for run in runs if run.about.get("limit") or dict(run.about.get("account", {})).get("subset")]
     found = [f"Only a draw of the rows was run (--limit): {', '.join(drawn)}."] if drawn else []
     if len({run.about.get("identity") for run in runs if run.about}) > 1:
         found.append("These sets were answered by different weights.")

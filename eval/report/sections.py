@@ -48,7 +48,7 @@ def sections(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, n
     found: list[Section] = []
     for run in runs:
         for name, samples in parts_of(run.benchmark, run.samples):
-            scoring = measure(name, samples, metrics_of(run.benchmark, samples[0].family, samples[0].language))
+            scoring = measure(name, samples, metrics_of(run.measured_as, samples[0].family, samples[0].language))
             found.append(_section(f"set-{len(found) + 1}", run, scoring, sounds, n_worst))
     return found
 
@@ -73,6 +73,8 @@ def _warnings(about: Mapping[str, Any]) -> Iterator[str]:
     for name, value in about.items():
         if name == "warnings" and isinstance(value, list):
             yield from map(str, value)
+        elif name == "subset" and value:
+            yield f"not the whole set: {value}"
         elif isinstance(value, Mapping):
             yield from _warnings(value)
 

@@ -36,6 +36,11 @@ class StoredRun:
     results_name: str = "results.json"
 
     @property
+    def measured_as(self) -> str:
+        """The name by which metrics are chosen; "" for a file of rows, which may be called like a built-in benchmark."""
+        return "" if self.about.get("recipe") == f"{self.benchmark} rows" else self.benchmark
+
+    @property
     def model(self) -> str:
         """The model's name, as tables call it."""
         return str(self.about.get("model") or "")

@@ -14,8 +14,8 @@ from eval.statistics import FEW_CLUSTERS
 FEW_NOTE = f"* fewer than {FEW_CLUSTERS} clusters: the interval says little of new speakers or recordings."
 SMALL_NOTE = f"† fewer than {SMALL_SUBGROUP} samples: too small to say much."
 TESTS_NOTE = (
-    "p: approximate randomisation over clusters, two-sided; Holm over this table's comparisons; detectable: the true difference that "
-    "would be found 4 times in 5 with these samples."
+    "p: approximate randomisation over clusters, two-sided. Holm: the first metric of each set over the sets, further ones over "
+    "all rows. detectable: the true difference that would be found 4 times in 5 with these samples."
 )
 
 
@@ -86,7 +86,7 @@ def scores_table(scores: Sequence[Score]) -> Table:
         rows.append((
             one.benchmark, name, "not computed" if one.not_computed else written(one.value, one.unit), between(one.low, one.high, one.unit),
             written(one.lenient, one.unit) if one.lenient != one.value else "", f"{one.n:,}", f"{one.n_failed:,}" if one.n_failed else "",
-            written(one.chance, one.unit), written(one.ceiling, one.unit), cluster_words(one.n_clusters, one.clusters),
+            _known(one.chance, one.unit), _known(one.ceiling, one.unit), cluster_words(one.n_clusters, one.clusters),
         ))  # fmt: skip
         if one.n_failed:
             failures.append(f"{one.benchmark}, {name[:-2]}: failed: {ends(one.statuses)}")
@@ -99,6 +99,10 @@ def scores_table(scores: Sequence[Score]) -> Table:
     recipes = dict.fromkeys(f"{one.metric}: {one.signature}" for one in scores)
     notes = (*few, *strict, *dict.fromkeys(failures), *dict.fromkeys(reasons), *details, *recipes)
     return Table(columns, tuple(rows), notes).without_empty("lenient", "failed", "chance", "ceiling")
+
+
+def _known(value: float | None, unit: str) -> str:
+    return "" if value is None else written(value, unit)
 
 
 def details_words(details: Mapping[str, float]) -> str:
@@ -136,7 +140,8 @@ def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> Tab
     named = titles(found)
     rows = tuple(comparison_cells(one, named[one.benchmark, one.signature], names) for one in found)
     few = (FEW_NOTE,) if any(one.few for one in found) else ()
-    return Table(columns, rows, (TESTS_NOTE, *few)).without_empty("McNemar", "failed")
+    reasons = dict.fromkeys(f"{one.benchmark}, {one.metric}: not computed: {one.not_computed}" for one in found if one.not_computed)
+    return Table(columns, rows, (TESTS_NOTE, *few, *reasons)).without_empty("McNemar", "failed")
 
 
 def comparison_cells(one: Comparison, metric: str, names: tuple[str, str]) -> tuple[str, ...]:
@@ -144,7 +149,7 @@ def comparison_cells(one: Comparison, metric: str, names: tuple[str, str]) -> tu
     head = (one.benchmark, f"{metric} {arrow(one.better)}", written(one.first, one.unit), written(one.second, one.unit))
     tail = (f"{one.n:,}", f"{one.failed[0]:,} and {one.failed[1]:,}" if any(one.failed) else "")
     if one.difference is None:
-        return (*head, NOTHING, NOTHING, f"not computed: {one.not_computed}", *[NOTHING] * 4, *tail)
+        return (*head, NOTHING, NOTHING, "not computed", *[NOTHING] * 4, *tail)
     gap = one.difference
     return (
         *head, written(gap.value, one.unit, signed=True), between(gap.low, gap.high, one.unit, signed=True) + ("*" if one.few else ""),
