@@ -26,6 +26,7 @@ LONG_FUNCTIONS: dict[str, str] = {}  # "path:function" -> why it is better in on
 LATE_IMPORTS = {  # room -> what it may import inside a function, being heavy and behind a command's flags
     "chat_cli": ("qwen_audio", "numpy", "prompt_toolkit", "soundfile", "tag_schema"),
     "finetune.__main__": ("finetune", "data", "qwen_audio"),
+    "finetune.adapters": ("peft",),
     "finetune.zero": ("deepspeed",),
     "eval.normalize": ("whisper_normalizer",),  # finetune may use these rooms without it
     "eval.normalize_chinese": ("zhconv",),
