@@ -71,11 +71,13 @@ class Learner(nn.Module):
 
     def _speak(self, batch: Batch, audio: Sequence[Tensor]) -> Tensor:
         """Return the sum of the language loss."""
-        output = self.model(
+        # Not by calling the model: DeepSpeed finds the tensors of what a module returns in plain tuples alone.
+        hidden, segment, labels = self.model.read(
             batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels
         )
-        assert output.loss is not None
-        return output.loss * output.n_learned
+        assert labels is not None
+        loss, n_learned = self.model.loss(hidden, labels, segment)
+        return loss * n_learned
 
 
 def micro_of(made: TrainingBatch | None, config: ModelConfig) -> Micro:

@@ -63,18 +63,22 @@ def train(config: TrainConfig) -> str:
         SystemExit: SIGTERM came; the run is saved and the code is 143.
     """
     with open_backend(config) as backend, until_terminated() as asked:
-        run = prepare(config, backend)
-        config = run.config
-        if backend.rank == 0:
-            Path(config.output_dir).mkdir(parents=True, exist_ok=True)
-            (Path(config.output_dir) / CONFIG_FILE).write_text(json.dumps(to_mapping(config), indent=1), encoding="utf-8")
-        backend.barrier()
-        _describe(run)
-        terminated = _loop(run, asked)
-        if terminated:
-            log.warning("stopped by SIGTERM after step %d, which is saved: go on with resume --output-dir %s", run.step, config.output_dir)
-            raise SystemExit(TERMINATED)
-        return f"{latest(config.output_dir)}: {run.step} steps"
+        return train_on(backend, config, asked)
+
+
+def train_on(backend: Single, config: TrainConfig, asked: Callable[[], bool] = lambda: False) -> str:
+    """Do what train does among ranks that have met already; asked says whether this one is to stop."""
+    run = prepare(config, backend)
+    config = run.config
+    if backend.rank == 0:
+        Path(config.output_dir).mkdir(parents=True, exist_ok=True)
+        (Path(config.output_dir) / CONFIG_FILE).write_text(json.dumps(to_mapping(config), indent=1), encoding="utf-8")
+    backend.barrier()
+    _describe(run)
+    if _loop(run, asked):
+        log.warning("stopped by SIGTERM after step %d, which is saved: go on with resume --output-dir %s", run.step, config.output_dir)
+        raise SystemExit(TERMINATED)
+    return f"{latest(config.output_dir)}: {run.step} steps"
 
 
 def _loop(run: Run, asked: Callable[[], bool]) -> bool:

@@ -113,7 +113,7 @@ class Zero(Parallel):
         """Name the weights that are read without calling the module that owns them, so that they are whole when they are."""
         model = self.learner.model
         register = package.zero.register_external_parameter
-        register(model, model.decoder.embedding.weight if model.decoder.head is None else model.decoder.head.weight)
+        register(self.learner, model.decoder.embedding.weight if model.decoder.head is None else model.decoder.head.weight)
         if model.audio_bounds is not None:
             register(self.learner, model.audio_bounds.weight)
 

@@ -131,6 +131,27 @@ class QwenAudio(nn.Module):
         A packed model (`pack`) reads the same batch and gives the same loss; its hidden states are (1, N, D), the N real positions of
         the batch row by row.
         """
+        hidden, segment, labels = self.read(
+            token_ids, mels=mels, frames=frames, places=places, segment=segment, positions=positions, labels=labels, audio=audio
+        )
+        if labels is None:
+            return JointOutput(None, hidden, 0)
+        loss, n_learned = self.loss(hidden, labels, segment)
+        return JointOutput(loss, hidden, n_learned)
+
+    def read(
+        self,
+        token_ids: Tensor,
+        *,
+        mels: Tensor | None = None,
+        frames: Tensor | None = None,
+        places: Tensor | None = None,
+        segment: Tensor | None = None,
+        positions: Tensor | None = None,
+        labels: Tensor | None = None,
+        audio: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return a batch's states after the final norm with the segment and labels that belong to them; arguments as in forward."""
         lengths = None
         if self.packed and segment is not None:
             token_ids, places, segment, labels, lengths = lay_end_to_end(token_ids, places, segment, labels)
@@ -145,10 +166,7 @@ class QwenAudio(nn.Module):
             hidden = self.decoder(hidden, lengths=lengths)
         else:
             hidden = self.decoder(hidden, segment=segment, positions=positions)
-        if labels is None:
-            return JointOutput(None, hidden, 0)
-        loss, n_learned = self.loss(hidden, labels, segment)
-        return JointOutput(loss, hidden, n_learned)
+        return hidden, segment, labels
 
     def loss(self, hidden: Tensor, labels: Tensor, segment: Tensor | None = None) -> tuple[Tensor, int]:
         """Return the mean cross-entropy over learned positions and their number; the head runs on those alone."""

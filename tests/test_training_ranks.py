@@ -1,0 +1,119 @@
+"""Two ranks on the CPU learn what one learns, to rounding; runs end alike whether they were interrupted or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prepared_tree import write_tree  # type: ignore[import-not-found]
+from safetensors.torch import load_file
+
+from finetune.checkpoint import latest, read_state
+from finetune.config import TrainConfig
+from finetune.train import train
+from qwen_audio.config import from_mapping
+from qwen_audio.tokenizer import Tokenizer
+
+DRIVER = Path(__file__).with_name("rank_driver.py")
+SIZES = {"width": 32, "heads": 2, "layers": 1, "mlp_width": 64}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    write_tree(root)
+    tiny_tokenizer.write_tiktoken(root / "ranks.tiktoken")
+    return root
+
+
+def settings(tree: Path, name: str, **changes: Any) -> dict[str, Any]:
+    """Describe a run in which a rank computes one row at a time: some of text alone, some with sound, more on one rank than the other."""
+    source = {"prepared": True, "splits": str(tree / "splits"), "pairs": 10}
+    mixture = {"data_root": str(tree), "sources": [source], "temperature": float("inf"), "weights": {"text/*": 3, "*": 1}}
+    return {
+        "mixture": mixture, "output_dir": str(tree / name), "ranks": str(tree / "ranks.tiktoken"), "encoder": SIZES,
+        "decoder": SIZES | {"kv_heads": 2, "head_size": 16, "seq_length": 512}, "max_steps": 4, "warmup_steps": 1, "save_steps": 2,
+        "logging_steps": 1, "learning_rate": 1e-3, "batch_tokens": 300, "batch_rows": 5, "per_device_train_batch_size": 1, "bf16": False,
+        "adam_epsilon": 1e-3,  # a step of Adam magnifies the rounding of gradients that are almost zero
+        "save_total_limit": 9, "use_cpu": True,
+    } | changes  # fmt: skip
+
+
+def on_two_ranks(tree: Path, runs: list[dict[str, Any]], timeout: float = 240.0) -> None:
+    """Train on lists of settings in turn, in two processes started as a launcher starts them."""
+    path = tree / "runs.json"
+    path.write_text(json.dumps(runs), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    path_of = {"PYTHONPATH": str(DRIVER.parent.parent)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(DRIVER), str(path)], env=os.environ | place | path_of | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=timeout)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], "\n".join(said)[-6000:]
+
+
+def weights(folder: Path | None) -> dict[str, torch.Tensor]:
+    assert folder is not None
+    return load_file(folder / "model.safetensors")
+
+
+def apart(one: Path | None, other: Path | None) -> float:
+    """Return the largest difference of two checkpoints' weights."""
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+@pytest.fixture(scope="module")
+def alone(tree: Path) -> Path:
+    """Train in one process that computes a global batch at once."""
+    train(from_mapping(TrainConfig, settings(tree, "alone", per_device_train_batch_size=0)))
+    return tree / "alone"
+
+
+def whole_and_cut(tree: Path, name: str, **changes: Any) -> list[dict[str, Any]]:
+    """Describe a run, and one that goes on from its second step as a kill would have left it."""
+    cut = settings(tree, f"{name}-cut", **changes)
+    return [{"settings": settings(tree, name, **changes)}, {"settings": cut, "after": str(tree / name)}]
+
+
+def test_two_ranks_in_small_pieces_learn_what_one_process_learns_at_once(tree: Path, alone: Path) -> None:
+    on_two_ranks(tree, whole_and_cut(tree, "ddp"))
+    assert apart(latest(alone), latest(tree / "ddp")) < 1e-6
+    assert apart(latest(tree / "ddp"), latest(tree / "ddp-cut")) == 0.0
+    one, two = (read_state(folder / "step-0000004") for folder in (alone, tree / "ddp"))
+    assert (one["ranks"], two["ranks"]) == (1, 2)
+    assert one["data"] == two["data"]
+
+
+def test_one_process_goes_on_where_two_ranks_stopped(tree: Path, alone: Path) -> None:
+    on_two_ranks(tree, [{"settings": settings(tree, "first", max_steps=2, min_learning_rate=1e-3)}])
+    train(from_mapping(TrainConfig, settings(tree, "first", min_learning_rate=1e-3)))
+    train(from_mapping(TrainConfig, settings(tree, "steady", min_learning_rate=1e-3)))
+    assert apart(latest(tree / "first"), latest(tree / "steady")) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["zero1", "zero2", "zero3"])
+def test_ranks_under_deepspeed_learn_what_one_process_learns_and_go_on_exactly(tree: Path, alone: Path, kind: str) -> None:
+    on_two_ranks(tree, whole_and_cut(tree, kind, deepspeed=kind))
+    assert apart(latest(alone), latest(tree / kind)) < 1e-6
+    assert apart(latest(tree / kind), latest(tree / f"{kind}-cut")) == 0.0
