@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -38,8 +39,8 @@ class Shift:
     """A time of the answers that are numbers; without any of them there is no value."""
 
     name: str = "aas"
-    unit: str = "ms"
-    better: str = "lower"
+    unit: Literal["%", "ms", ""] = "ms"
+    better: Literal["lower", "higher"] = "lower"
     signature: str = "aas|v1"
 
     def measure(self, samples: Sequence[Sample]) -> Measured:

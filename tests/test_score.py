@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import jiwer
 import numpy as np
@@ -41,8 +42,8 @@ class Missing:
     """A metric that cannot be computed here."""
 
     name: str = "spice"
-    unit: str = ""
-    better: str = "higher"
+    unit: Literal["%", "ms", ""] = ""
+    better: Literal["lower", "higher"] = "higher"
     signature: str = "spice|v1"
 
     def measure(self, samples: Sequence[Sample]) -> Measured:
@@ -54,8 +55,8 @@ class Rarity:
     """A metric whose sums depend on all samples, as CIDEr's do: a right answer is worth the more the rarer it is."""
 
     name: str = "rarity"
-    unit: str = ""
-    better: str = "higher"
+    unit: Literal["%", "ms", ""] = ""
+    better: Literal["lower", "higher"] = "higher"
     signature: str = "rarity|v1"
 
     def measure(self, samples: Sequence[Sample]) -> Measured:
@@ -73,8 +74,8 @@ def test_a_set_with_three_unreadable_answers_of_ten_is_at_most_seven_tenths_righ
 
 
 def test_multiple_choice_answers_that_name_no_choice_are_wrong_and_never_guessed() -> None:
-    asked = {"choices": ("cat", "dog", "cow", "hen")}
-    samples = [sample(0, "B", "dog", **asked), sample(1, "the answer is (B)", "dog", **asked), sample(2, "hm", "dog", **asked)]
+    answers = ("B", "the answer is (B)", "hm")
+    samples = [sample(number, answer, "dog", choices=("cat", "dog", "cow", "hen")) for number, answer in enumerate(answers)]
     (one,) = score("set", samples, [Mcq()])
     assert one.value == pytest.approx(2 / 3) and one.lenient == 1.0 and one.statuses == {"ok": 2, "parse_fail": 1} and one.chance == 0.25
 
@@ -102,7 +103,7 @@ def test_no_answer_at_all_has_no_lenient_value() -> None:
 
 
 def test_a_metric_that_cannot_be_computed_says_why_and_the_others_stand() -> None:
-    one, two = score("set", [sample(0), sample(1)], [Missing(), Accuracy()])  # type: ignore[list-item]
+    one, two = score("set", [sample(0), sample(1)], [Missing(), Accuracy()])
     assert math.isnan(one.value) and one.not_computed == "SPICE needs stanford-corenlp: fetch it" and one.n == 2
     assert two.value == 1.0 and not two.not_computed
 
@@ -184,7 +185,7 @@ def test_a_subgroup_is_scored_as_its_samples_alone_would_be() -> None:
 def test_what_a_metric_learns_from_all_samples_holds_in_every_subgroup() -> None:
     answers = ["cat", "cat", "cat", "owl"]
     samples = [sample(number, word, word, meta={"gender": "f" if number == 0 else "m"}) for number, word in enumerate(answers)]
-    found = subgroups("set", samples, [Rarity()], ["gender"])  # type: ignore[list-item]
+    found = subgroups("set", samples, [Rarity()], ["gender"])
     assert [one.value for one in found] == pytest.approx([1 / 3, (1 / 3 + 1 / 3 + 1) / 3])
 
 
@@ -214,7 +215,7 @@ def test_families_and_languages_are_scored_apart_under_their_own_names() -> None
 
 
 def test_results_json_holds_plain_values_and_reads_back() -> None:
-    scores = score("set", [sample(0), sample(1, "no")], [Missing(), Accuracy()])  # type: ignore[list-item]
+    scores = score("set", [sample(0), sample(1, "no")], [Missing(), Accuracy()])
     text = results_json(scores, {"model": "m"})
     assert "NaN" not in text and "Infinity" not in text
     rows = json.loads(text)["scores"]
@@ -224,9 +225,8 @@ def test_results_json_holds_plain_values_and_reads_back() -> None:
 
 
 def test_numbers_of_numpy_become_plain_ones() -> None:
-    one = Score(
-        "s", "m", float("inf"), 0.5, "%", "lower", 3, {"ok": 3}, 0.1, 0.2, 3, "sample", "", details={"n": np.int64(4), "x": np.float32(0.5)}
-    )  # type: ignore[dict-item]
+    details: dict = {"n": np.int64(4), "x": np.float32(0.5)}
+    one = Score("s", "m", float("inf"), 0.5, "%", "lower", 3, {"ok": 3}, 0.1, 0.2, 3, "sample", "", details=details)
     assert json.loads(json.dumps(one.to_json()))["details"] == {"n": 4, "x": 0.5} and one.to_json()["value"] is None
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eval.report.values import between, titles, written
+from eval.report.values import between, recipe_of, titles, written
 from eval.score import Score
 
 FULL = 1.0  # the whole of a share: scales of shares reach at least from 0 to here
@@ -63,7 +63,7 @@ def panels(scores: Sequence[Score], others: Sequence[Score] = (), anchors: Mappi
         others: of the run that it is compared with.
         anchors: benchmark -> the id of its section.
     """
-    beside = {(one.benchmark, one.signature): one for one in others}
+    beside = {recipe_of(one): one for one in others}
     named = titles(scores)
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for one in scores:
@@ -78,11 +78,11 @@ def _panel(
     better: str,
     metric: str,
     scores: Sequence[Score],
-    beside: Mapping[tuple[str, str], Score],
-    named: Mapping[tuple[str, str], str],
+    beside: Mapping[tuple[str, str, str], Score],
+    named: Mapping[tuple[str, str, str], str],
     anchors: Mapping[str, str],
 ) -> Panel:
-    pairs = [[one, *([other] if (other := beside.get((one.benchmark, one.signature))) else [])] for one in scores]
+    pairs = [[one, *([other] if (other := beside.get(recipe_of(one))) else [])] for one in scores]
     low, high = _range(unit, [one for pair in pairs for one in pair])
     ticks = tick_places(low, high)
 
@@ -98,7 +98,7 @@ def _panel(
             if not math.isnan(s.value)
         )
         chance, ceiling = (None if value is None else place(value) for value in (one.chance, one.ceiling))
-        rows.append(Row(one.benchmark, named[one.benchmark, one.signature], anchors.get(one.benchmark, ""), marks, chance, ceiling))
+        rows.append(Row(one.benchmark, named[recipe_of(one)], anchors.get(one.benchmark, ""), marks, chance, ceiling))
     kind = {"%": "Shares" if better == "higher" else "Error rates", "ms": "Times"}.get(unit, metric)
     return Panel(f"{kind}: {better} is better", tuple((place(tick), _tick(tick, unit)) for tick in ticks), tuple(rows))
 

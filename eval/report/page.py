@@ -23,7 +23,7 @@ from eval.report.sections import sections
 from eval.report.sound import Sounds
 from eval.report.stored import MetricsOf, StoredRun
 from eval.report.tables import FEW_NOTE, Column, Table, comparison_table, details_words
-from eval.report.values import arrow, between, cluster_words, number, titles, written
+from eval.report.values import arrow, between, cluster_words, number, recipe_of, titles, written
 from eval.score import Score
 from eval.statistics import FEW_CLUSTERS
 
@@ -69,7 +69,7 @@ def page(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, *, n_
     named = titles(scores)
     script = (HERE / "page.js").read_text(encoding="utf-8")
     shown = {
-        "title": title, "names": names, "two": bool(beside.name), "title_of": lambda one: named[one.benchmark, one.signature],
+        "title": title, "names": names, "two": bool(beside.name), "title_of": lambda one: named[recipe_of(one)],
         "facts": _facts(runs), "warnings": _warnings(runs), "made": made_by(runs), "few": FEW_CLUSTERS, "sections": found,
         "panels": panels(scores, beside.scores, anchors), "notes": _notes(scores), "costs": cost_table(runs),
         "paper": beside.paper(title, scores) if beside.paper else None,

@@ -81,7 +81,7 @@ class Sounds:
             try:
                 clip = self.readers[benchmark](ref)
             except QwenAudioError as error:
-                return Player("", 0.0, note=f"cannot be read: {reason_without_place(error, ref)}")
+                return Player("", 0.0, note=f"cannot be read: {reason_without_place(error, self.rows[benchmark].root)}")
             self._made[key] = Player("", clip.duration_s, encoded(clip))
         made = self._made[key]
         if len(made.data) > self.room:
@@ -91,11 +91,12 @@ class Sounds:
         return made
 
 
-def reason_without_place(error: Exception, ref: AudioRef) -> str:
-    """Say why a clip cannot be read, naming the file as its record does, not where it lies on this machine."""
+def reason_without_place(error: Exception, root: Path) -> str:
+    """Say why a clip cannot be read, naming files as their records do, not where they lie on this machine."""
     text = " ".join(str(error).split())
-    at = text.find(ref.path)
-    return text[at:] if at > 0 else text
+    for place in dict.fromkeys((str(root), str(root.absolute()), str(root.resolve()))):
+        text = text.replace(f"{place}/", "") if place != "." else text
+    return text
 
 
 def encoded(clip: AudioClip) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data.tables import width_of
 from eval.compare import Comparison
-from eval.report.values import NOTHING, arrow, between, cluster_words, ends, number, p_value, titles, written
+from eval.report.values import NOTHING, arrow, between, cluster_words, ends, number, p_value, recipe_of, titles, written
 from eval.score import SMALL_SUBGROUP, Score
 from eval.statistics import FEW_CLUSTERS
 
@@ -82,7 +82,7 @@ def scores_table(scores: Sequence[Score]) -> Table:
     rows, failures, reasons, details = [], [], [], []
     named = titles(scores)
     for one in scores:
-        name = f"{named[one.benchmark, one.signature]} {arrow(one.better)}"
+        name = f"{named[recipe_of(one)]} {arrow(one.better)}"
         rows.append((
             one.benchmark, name, "not computed" if one.not_computed else written(one.value, one.unit), between(one.low, one.high, one.unit),
             written(one.lenient, one.unit) if one.lenient != one.value else "", f"{one.n:,}", f"{one.n_failed:,}" if one.n_failed else "",
@@ -119,7 +119,7 @@ def subgroups_table(scores: Sequence[Score]) -> Table:
     named = titles(scores)
     rows = tuple(
         (
-            one.benchmark, one.subgroup, f"{named[one.benchmark, one.signature]} {arrow(one.better)}", written(one.value, one.unit),
+            one.benchmark, one.subgroup, f"{named[recipe_of(one)]} {arrow(one.better)}", written(one.value, one.unit),
             between(one.low, one.high, one.unit), f"{one.n:,}{'†' if one.small else ''}", f"{one.n_failed:,}" if one.n_failed else "",
             cluster_words(one.n_clusters, one.clusters),
         )
@@ -138,7 +138,7 @@ def comparison_table(found: Sequence[Comparison], names: tuple[str, str]) -> Tab
         Column("detectable", True), Column("n", True), Column("failed"),
     )  # fmt: skip
     named = titles(found)
-    rows = tuple(comparison_cells(one, named[one.benchmark, one.signature], names) for one in found)
+    rows = tuple(comparison_cells(one, named[recipe_of(one)], names) for one in found)
     few = (FEW_NOTE,) if any(one.few for one in found) else ()
     reasons = dict.fromkeys(f"{one.benchmark}, {one.metric}: not computed: {one.not_computed}" for one in found if one.not_computed)
     return Table(columns, rows, (TESTS_NOTE, *few, *reasons)).without_empty("McNemar", "failed")

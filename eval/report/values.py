@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -85,15 +84,19 @@ class Named(Protocol):
         ...
 
 
-def titles(found: Sequence[Named]) -> dict[tuple[str, str], str]:
-    """Name metrics as tables print them, by set and recipe: where a set has two of one name, with what tells their recipes apart."""
-    recipes = {(one.benchmark, one.signature): one.metric for one in found}
-    names = Counter((benchmark, metric) for (benchmark, _), metric in recipes.items())
+def titles(found: Sequence[Named]) -> dict[tuple[str, str, str], str]:
+    """Name metrics as tables print them, by `recipe_of`: where a set has two of one name, with what tells their recipes apart."""
+    recipes = dict.fromkeys(map(recipe_of, found))
     named = {}
-    for (benchmark, signature), metric in recipes.items():
-        rivals = [other for (where, other), name in recipes.items() if where == benchmark and name == metric and other != signature]
-        named[benchmark, signature] = f"{metric} ({_own_part(signature, rivals)})" if names[benchmark, metric] > 1 else metric
+    for recipe in recipes:
+        rivals = [other[2] for other in recipes if other[:2] == recipe[:2] and other != recipe]
+        named[recipe] = f"{recipe[1]} ({_own_part(recipe[2], rivals)})" if rivals else recipe[1]
     return named
+
+
+def recipe_of(one: Named) -> tuple[str, str, str]:
+    """Tell what a score is of: set, metric, recipe."""
+    return one.benchmark, one.metric, one.signature
 
 
 def _own_part(signature: str, others: Sequence[str]) -> str:
