@@ -44,7 +44,7 @@ class TrainConfig:
     lora_r: int = option(0, "rank of LoRA adapters; 0 trains the weights themselves")
     lora_alpha: float = option(16.0, "LoRA's scale, times 1 / lora_r")
     lora_dropout: float = option(0.0, "share of LoRA's inputs that are dropped")
-    lora_target: tuple[str, ...] = option(("decoder.blocks.*",), "patterns of the modules that get an adapter")
+    lora_target: tuple[str, ...] = option((), "patterns of the modules that get an adapter; by the stage where none is named")
     optim: Literal["adamw", "muon"] = option("adamw", "adamw, or muon for the matrices of the blocks with adamw for the rest")
     max_steps: int = option(0, "optimiser steps of the whole run; 0: as many as num_train_epochs takes")
     num_train_epochs: float = option(3.0, "without max_steps: draws of the run, as a multiple of the mixture's rows")
