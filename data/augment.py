@@ -54,13 +54,13 @@ def mask_mel(mel: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -
     Source: arXiv:1904.08779, without time warping.
     """
     frames, bands = mel.shape
-    fill = mel.mean()
-    for _ in range(config.freq_masks):
-        width = int(rng.integers(0, config.freq_width + 1))
+    fill, masks = mel.mean(), config.masks
+    for _ in range(masks.bands):
+        width = int(rng.integers(0, min(masks.bins, bands) + 1))
         first = int(rng.integers(0, bands - width + 1))
         mel[:, first : first + width] = fill
-    for _ in range(config.time_masks):
-        width = int(rng.integers(0, int(frames * config.time_share) + 1))
+    for _ in range(masks.stretches):
+        width = int(rng.integers(0, min(masks.frames, int(frames * masks.share)) + 1))
         first = int(rng.integers(0, frames - width + 1))
         mel[first : first + width] = fill
 

@@ -75,6 +75,22 @@ def test_masks_cover_no_more_than_they_may() -> None:
         assert changed.all(0).sum() <= 24 and changed.all(1).sum() <= 20
 
 
+def test_the_basic_policy_for_librispeech_masks_one_band_and_one_stretch_as_its_paper_has_it() -> None:
+    config = AugmentConfig(spec_augment="librispeech_basic", freq_masks=9, time_masks=9)  # the other settings count for nothing
+    widths, lengths = set(), set()
+    for seed in range(400):
+        mel = np.random.default_rng(1000 + seed).standard_normal((300, 80)).astype(np.float32)
+        masked = mel.copy()
+        mask_mel(masked, config, np.random.default_rng(seed))
+        bins, frames = (masked != mel).all(0), (masked != mel).all(1)
+        widths.add(int(bins.sum()))
+        lengths.add(int(frames.sum()))
+        assert (np.diff(bins.astype(int)) == 1).sum() <= 1 and (np.diff(frames.astype(int)) == 1).sum() <= 1  # in one piece each
+    assert max(widths) == 27 and max(lengths) == 100 and min(widths) == min(lengths) == 0
+    with pytest.raises(ConfigError, match="spec_augment is 'switchboard'"):
+        AugmentConfig(spec_augment="switchboard")  # type: ignore[arg-type]
+
+
 def test_a_tilt_moves_the_ends_by_its_decibels_and_the_middle_not_at_all() -> None:
     moved = []
     for seed in range(20):
