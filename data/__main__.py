@@ -121,9 +121,36 @@ def _mix(args: argparse.Namespace) -> str:
     return mix(args.config, model=args.model, draws=args.draws, seed=args.seed, **changes)
 
 
+def _construct_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, help="folder to put the folder `constructed` in")
+    parser.add_argument("--rows", type=int, default=10_000, help="how many; a smaller set of the same seed grows (default: 10000)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="same seed, same bytes; from 1000000 on the rows are for evaluation (default: 0)"
+    )
+    parser.add_argument("-t", "--tasks", nargs="+", help="of the 31, `dialogue`, `text` (default: all)")
+    parser.add_argument("--workers", type=int, default=2, help="processes; they change nothing but the time (default: 2)")
+    parser.add_argument("--recorded", nargs="+", help="rows of recorded sounds and notes, which take the place of half of the synthesised")
+    parser.add_argument("--verify", action="store_true", help="measure the labels of what is there in its waveforms, and try to guess them")
+    parser.add_argument("--mini", action="store_true", help="instead make the small prepared set that the bundled model has also heard")
+    parser.add_argument("--count", type=int, default=300, help="with --mini: clips of each kind (default: 300)")
+
+
+def _construct(args: argparse.Namespace) -> str:
+    if args.mini:
+        from data.recipes.mini_extras import construct as construct_for_mini
+
+        return f"{construct_for_mini(args.output, args.count, args.seed)} rows in {args.output}/constructed"
+    from data.recipes.constructed.build import construct, verify
+
+    if args.verify:
+        return verify(args.output)
+    return construct(args.output, args.rows, args.seed, args.tasks, args.workers, args.recorded)
+
+
 COMMANDS: dict[str, tuple[str, Add, Work]] = {
     "list": ("the 31 tasks and the corpora that serve them", _list_flags, _list),
     "prepare": ("walk a corpus in its official layout and write its rows", _prepare_flags, _prepare),
+    "construct": ("make examples with exact labels of all 31 tasks, from nothing or from recordings", _construct_flags, _construct),
     "check": ("run the training path over rows: a line for each that is lost or changed, tokens and hours per task", _check_flags, _check),
     "show": ("print one row as the model reads it, ids and what is learned; draw its audio", _show_flags, _show),
     "stats": ("hours, rows and lengths of files of rows, per task, dataset and language", _stats_flags, _stats),
