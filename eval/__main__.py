@@ -110,14 +110,16 @@ def _stored_flags(parser: argparse.ArgumentParser) -> None:
 
 def _score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="folder of a run, of one of its sets, or a file of samples (id, answer, references a line)")
+    parser.add_argument("--by", nargs="+", help="meta keys whose subgroups are told (default: gender, age, accent, language, duration, ..)")
     parser.add_argument("--preset", choices=("ours", "all"), default="ours", help="all: what each normaliser makes of the same answers")
     _stored_flags(parser)
 
 
 def _score(args: argparse.Namespace) -> str:
+    from eval.score import SUBGROUP_KEYS
     from eval.score_command import score_run
 
-    return score_run(args.run, preset=args.preset, only=args.only, form=args.format)
+    return score_run(args.run, preset=args.preset, by=args.by or SUBGROUP_KEYS, only=args.only, form=args.format)
 
 
 def _compare_flags(parser: argparse.ArgumentParser) -> None:
