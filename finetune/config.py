@@ -18,7 +18,7 @@ from qwen_audio.errors import ConfigError
 MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio", "max_tokens", "max_lost", "index_dir", "index_workers"})
 
 CONFIG_FILE = "config.json"  # in output_dir: the settings of its run; JSON is YAML too
-NOT_FLAGS = ("custom_tags", "encoder", "decoder")  # sections of the file
+NOT_FLAGS = ("custom_tags", "encoder", "decoder", "augment")  # sections of the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class TrainConfig:
     cache_mb: int = option(2048, "memory for decoded audio, 115 MB an hour; what came first leaves first")
     ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
     class_weight: float = option(0.0, "share of the encoder's classification loss on closed answers")
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig | None = field(default=None, metadata={"help": "changes of what is heard: gain, noise, speed, SpecAugment"})
     eval_file: str = option("", "rows on which answers are measured during training")
     eval_steps: int = option(500, "measure answers every so many steps")
     metric_for_best_model: str = option("", "metric by which the best checkpoint is kept")

@@ -42,7 +42,7 @@ def settings(tree: Path, name: str, **changes: Any) -> dict[str, Any]:
         "decoder": SIZES | {"kv_heads": 2, "head_size": 16, "seq_length": 512}, "max_steps": 4, "warmup_steps": 1, "save_steps": 2,
         "logging_steps": 1, "learning_rate": 1e-3, "batch_tokens": 300, "batch_rows": 5, "per_device_train_batch_size": 1, "bf16": False,
         "adam_epsilon": 1e-3,  # a step of Adam magnifies the rounding of gradients that are almost zero
-        "save_total_limit": 9, "use_cpu": True,
+        "save_total_limit": 9, "use_cpu": True, "augment": {},
     } | changes  # fmt: skip
 
 
@@ -117,3 +117,29 @@ def test_ranks_under_deepspeed_learn_what_one_process_learns_and_go_on_exactly(t
     on_two_ranks(tree, whole_and_cut(tree, kind, deepspeed=kind))
     assert apart(latest(alone), latest(tree / kind)) < 1e-6
     assert apart(latest(tree / kind), latest(tree / f"{kind}-cut")) == 0.0
+
+
+@pytest.mark.slow
+def test_no_stage_waits_for_ever_when_one_rank_has_text_and_the_other_sound(tree: Path) -> None:
+    saving = {"gradient_checkpointing": True, "max_steps": 2, "model": str(tree / "alone" / "step-0000002")}
+    runs = [
+        settings(tree, f"{kind}-{stage}", deepspeed=kind, stage=stage, **saving)
+        for kind in ("zero3", "zero2")
+        for stage in ("pretrain", "sft")
+    ]
+    train(from_mapping(TrainConfig, settings(tree, "alone", max_steps=2)))
+    for kind in ("zero2", "zero3"):
+        on_two_ranks(tree, [{"settings": run} for run in runs if run["deepspeed"] == kind])
+    for stage in ("pretrain", "sft"):
+        train(from_mapping(TrainConfig, settings(tree, stage, stage=stage, per_device_train_batch_size=0, packing=False, **saving)))
+        for kind in ("zero2", "zero3"):
+            assert apart(latest(tree / stage), latest(tree / f"{kind}-{stage}")) < 1e-6
+        before, after = weights(tree / "alone" / "step-0000002"), weights(latest(tree / stage))
+        frozen = {name.split(".")[0] for name in before if torch.equal(before[name], after[name]) and name != "encoder.positions"}
+        assert frozen == ({"decoder"} if stage == "pretrain" else {"encoder", "audio_bounds"})
+
+
+@pytest.mark.slow
+def test_a_run_in_bfloat16_with_its_optimiser_in_the_hosts_memory_goes_on_exactly(tree: Path) -> None:
+    on_two_ranks(tree, whole_and_cut(tree, "offload", deepspeed="zero3", bf16=True, offload=True))
+    assert apart(latest(tree / "offload"), latest(tree / "offload-cut")) == 0.0
