@@ -1,0 +1,222 @@
+"""Predict a run before a machine is rented: does it fit, how long is a step, how many GPU-hours is the whole.
+
+The model is built without memory (meta device) and treated as the run would; operations and memory are then counted
+(finetune/flops.py, finetune/memory.py). What is assumed is printed: lengths of clips and texts, and the efficiency.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+
+from finetune.adapters import inject, lora_settings
+from finetune.config import TrainConfig
+from finetune.flops import CostModel, StepFlops, StepShape
+from finetune.memory import in_gib, memory, sizes_of
+from finetune.stages import choose, count, describe
+from finetune.starting import model_config, starting_tokenizer
+from qwen_audio.config import ModelConfig, check_choice, check_positive, option
+from qwen_audio.errors import CheckpointError, ConfigError
+from qwen_audio.model.checkpoints.find import find_checkpoint
+from qwen_audio.model.checkpoints.load import empty_model, read_settings
+from qwen_audio.model.joint import QwenAudio
+from tag_schema.custom import names_by_kind
+
+Device = Literal["h100", "h200", "a100", "a100-40", "cpu"]
+DEVICES: Final[dict[str, tuple[float, float]]] = {
+    "h100": (989e12, 80e9),
+    "h200": (989e12, 141e9),
+    "a100": (312e12, 80e9),
+    "a100-40": (312e12, 40e9),
+}
+"""Device -> FLOP/s in bfloat16, dense, and bytes of memory, as the maker publishes them for the SXM modules."""
+
+RELEASED = ("Qwen/Qwen-Audio", "Qwen/Qwen-Audio-Chat")  # their sizes are the defaults of ModelConfig
+SPARE = 0.92  # of a device's memory: the rest is the driver's and lost between blocks
+FRAMES_PER_S, POSITIONS_PER_S, BOUNDS = 100, 25, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What a plan assumes."""
+
+    device: Device = option("h100", "h100, h200, a100 (80 GB), a100-40, or cpu: this machine, whose speed is measured")
+    ranks: int = option(1, "devices that train together")
+    efficiency: float = option(0.4, "share of the device's peak that a step reaches, communication and waiting included")
+    clip_s: float = option(10.0, "seconds of a clip")
+    text_tokens: int = option(50, "positions of a sample beside its clip")
+    learned_tokens: int = option(25, "of them learned")
+
+    def __post_init__(self) -> None:
+        check_positive(self)
+        check_choice("device", self.device, (*DEVICES, "cpu"))
+        if self.efficiency > 1 or self.clip_s > 30:
+            raise ConfigError(f"efficiency {self.efficiency}, clip_s {self.clip_s}: expected at most 1 and at most 30")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will take; bytes are a rank's.
+
+    Attributes:
+        rows: of a global batch.
+        micro: what a rank computes at once; `turns` times a step.
+        flops: of a global batch.
+        step_s: None where the device's speed is not known.
+    """
+
+    config: TrainConfig
+    options: PlanOptions
+    model: QwenAudio
+    rows: int
+    micro: StepShape
+    turns: int
+    flops: StepFlops
+    bytes: dict[str, float]
+    host_bytes: float
+    capacity: float
+    step_s: float
+
+    @property
+    def needed(self) -> float:
+        """Bytes of a rank, all together."""
+        return sum(self.bytes.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether they fit the device, some of it left to the driver."""
+        return self.needed <= SPARE * self.capacity
+
+
+def plan(config: TrainConfig, options: PlanOptions | None = None) -> str:
+    """Return what a run will take, as a text: parameters, memory of a rank, time of a step, GPU-hours.
+
+    Raises:
+        ConfigError: settings that cannot be trained with; CheckpointError: the model's settings are not on this machine.
+    """
+    found = make_plan(config, options or PlanOptions())
+    return "\n".join([describe(found.model, config), "", *_assumed(found), "", *_memory_lines(found), "", *_time_lines(found)])
+
+
+def make_plan(config: TrainConfig, options: PlanOptions) -> Plan:
+    """Count what a run will take; see plan."""
+    model = planned_model(config)
+    rows, micro, turns = shapes(config, options)
+    flops = CostModel(model).step(_shape(rows, options, config))
+    peak, capacity = _here(config) if options.device == "cpu" else DEVICES[options.device]
+    if options.device != "cpu" and not config.bf16:
+        peak /= 2  # products of float32 numbers run as tf32 at best
+    found, host = memory(model, config, micro, options.ranks, on_cpu=options.device == "cpu")
+    step_s = flops.total / (options.ranks * peak * options.efficiency)
+    return Plan(config, options, model, rows, micro, turns, flops, found, host, capacity, step_s)
+
+
+def planned_model(config: TrainConfig) -> QwenAudio:
+    """Build the model of a run on the meta device, with adapters, frozen as the stage says."""
+    model = empty_model(planned_sizes(config))
+    if config.lora_r:
+        tags = names_by_kind(config.custom_tags)
+        inject(model, lora_settings(config, range(len(tags))))
+    model.pack(config.packing)
+    model.encoder.checkpointing = model.decoder.checkpointing = config.gradient_checkpointing
+    choose(model, config)
+    return model
+
+
+def planned_sizes(config: TrainConfig) -> ModelConfig:
+    """Find the sizes of a run's model: a checkpoint's if it is on this machine, the released model's by its name, or the settings'.
+
+    Raises:
+        CheckpointError: another checkpoint, which is not here.
+    """
+    if not config.model:
+        return model_config(config, starting_tokenizer(config, None))
+    try:
+        return read_settings(find_checkpoint(config.model))
+    except CheckpointError:
+        if config.model not in RELEASED:
+            raise
+    return ModelConfig()
+
+
+def shapes(config: TrainConfig, options: PlanOptions) -> tuple[int, StepShape, int]:
+    """Lay a global batch of like samples out: its rows, a rank's micro-batch, and how many of them make a step."""
+    length = len_of(options)
+    rows = max(1, min(config.batch_rows, config.batch_tokens // length))
+    mine = -(-rows // options.ranks)
+    at_once = config.per_device_train_batch_size or mine
+    if config.gradient_accumulation_steps:
+        at_once = min(at_once, config.batch_tokens // (options.ranks * config.gradient_accumulation_steps * length))
+    at_once = max(1, min(at_once, mine))
+    return rows, _shape(at_once, options, config), -(-mine // at_once)
+
+
+def len_of(options: PlanOptions) -> int:
+    """Return the positions of one sample."""
+    return int(options.clip_s * POSITIONS_PER_S) + BOUNDS + options.text_tokens
+
+
+def _shape(rows: int, options: PlanOptions, config: TrainConfig) -> StepShape:
+    samples, learned = ((), 0) if config.stage == "encoder" else ([len_of(options)] * rows, rows * options.learned_tokens)
+    return StepShape(samples, [int(options.clip_s * FRAMES_PER_S)] * rows, learned)
+
+
+def _here(config: TrainConfig) -> tuple[float, float]:
+    """Measure this machine: FLOP/s of a matrix product in the numbers that the run multiplies in, and bytes of memory."""
+    size, dtype = 1024, torch.bfloat16 if config.bf16 else torch.float32
+    left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(times), float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _assumed(found: Plan) -> list[str]:
+    """Say what the figures stand on."""
+    config, options = found.config, found.options
+    sharing = config.deepspeed or ("DDP" if options.ranks > 1 else "one process")
+    extras = [name for name, on in (("offload", config.offload), ("blocks computed again", config.gradient_checkpointing)) if on]
+    return [
+        f"{options.ranks} x {options.device}, {sharing}{''.join(', ' + extra for extra in extras)}; "
+        f"{'bfloat16' if config.bf16 else 'float32'}; {options.efficiency:.0%} of the device's peak (assumed)",
+        f"samples of {options.clip_s:g} s and {options.text_tokens} tokens, {options.learned_tokens} of them learned (assumed): "
+        f"{found.rows} rows a step, {len(found.micro.clips)} at once on a rank, {found.turns} times",
+    ]
+
+
+def _memory_lines(found: Plan) -> list[str]:
+    """Lay the memory of a rank out."""
+    lines = [f"{name:<18}{value:>9.2f} GiB" for name, value in in_gib(found.bytes).items()]
+    room = found.capacity / 2**30
+    verdict = "fits" if found.fits else "DOES NOT FIT"
+    lines.append(
+        f"{'a rank needs':<18}{found.needed / 2**30:>9.2f} GiB; a device has {room:.1f}, of which {SPARE:.0%} can be used: {verdict}"
+    )
+    if found.host_bytes:
+        lines.append(f"{'of the host':<18}{found.host_bytes / 2**30:>9.2f} GiB a rank")
+    whole = sum(map(count, found.model.parameters())) * sizes_of(found.config, on_cpu=False).weights
+    lines.append(f"{'while it loads':<18}{whole / 2**30:>9.2f} GiB of the host, a rank")
+    return lines
+
+
+def _time_lines(found: Plan) -> list[str]:
+    """Lay the time of a step and of the run out."""
+    flops, options, hours = found.flops, found.options, found.step_s * found.options.ranks / 3600
+    parts = [f"{part / 1e12:.3g}" for part in flops]
+    lines = [
+        f"a step: {flops.total / 1e12:.3g} TFLOP: encoder {parts[0]} forward and {parts[1]} back, decoder {parts[2]} and {parts[3]}, "
+        f"computed again {parts[4]}",
+        f"a step takes {found.step_s:.3g} s: {found.rows * options.clip_s / 3600 / hours:.3g} hours of audio a device-hour",
+    ]
+    if found.config.max_steps:
+        audio = found.config.max_steps * found.rows * options.clip_s / 3600
+        lines.append(f"{found.config.max_steps} steps: {found.config.max_steps * hours:.3g} device-hours for {audio:.3g} hours of audio")
+    if found.config.offload:
+        lines.append("the time that offloading takes is not counted")
+    return lines
