@@ -55,16 +55,22 @@ class Panel:
     rows: tuple[Row, ...]
 
 
-def panels(scores: Sequence[Score], others: Sequence[Score] = (), anchors: Mapping[str, str] | None = None) -> list[Panel]:
+def panels(
+    scores: Sequence[Score],
+    others: Sequence[Score] = (),
+    anchors: Mapping[str, str] | None = None,
+    named: Mapping[tuple[str, str, str], str] | None = None,
+) -> list[Panel]:
     """Group scores by their scale: shares and times by which way is better, plain numbers by metric.
 
     Args:
         scores: of the run.
         others: of the run that it is compared with.
         anchors: benchmark -> the id of its section.
+        named: what metrics are called, as `titles` says of more scores than these.
     """
     beside = {recipe_of(one): one for one in others}
-    named = titles(scores)
+    named = named or titles(scores)
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for one in scores:
         if not math.isnan(one.value):
@@ -108,6 +114,8 @@ def _range(unit: str, scores: Sequence[Score]) -> tuple[float, float]:
     numbers = [value for one in scores for value in (one.value, one.low, one.high, one.chance, one.ceiling) if value is not None]
     known = [value for value in numbers if math.isfinite(value)]
     low, high = min(0.0, *known), max(known)
+    if high <= low:
+        high = low + 1.0  # all of them are 0
     if unit == "%":
         high = min(max(high, FULL), LONGEST)
     step = _step(low, high)

@@ -71,7 +71,10 @@ def page(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, *, n_
     shown = {
         "title": title, "names": names, "two": bool(beside.name), "title_of": lambda one: named[recipe_of(one)],
         "facts": _facts(runs), "warnings": _warnings(runs), "made": made_by(runs), "few": FEW_CLUSTERS, "sections": found,
-        "panels": panels(scores, beside.scores, anchors), "notes": _notes(scores), "costs": cost_table(runs),
+        "panels": panels([section.scores[0] for section in found if section.scores], beside.scores, anchors, named),
+        "further": panels([one for section in found for one in section.scores[1:]], beside.scores, anchors, named),
+        "notes": [FEW_NOTE] if any(one.few and not math.isnan(one.low) for one in scores) else [], "costs": cost_table(runs),
+        "reasons": list(dict.fromkeys((one.metric, one.not_computed) for one in scores if one.not_computed)),
         "paper": beside.paper(title, scores) if beside.paper else None,
         "comparison": comparison_table(beside.comparisons, names) if beside.comparisons else None,
         "recipes": sorted({(one.metric, one.signature) for one in scores}),
@@ -154,12 +157,6 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
         return []
     words = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     return [(name.replace("_", " "), words)]
-
-
-def _notes(scores: Sequence[Score]) -> list[str]:
-    notes = [FEW_NOTE] if any(one.few and not math.isnan(one.low) for one in scores) else []
-    reasons = dict.fromkeys(f"{one.metric} is not computed: {one.not_computed}" for one in scores if one.not_computed)
-    return [*notes, *reasons]
 
 
 COST_COLUMNS = (  # key of cost.json -> the column's name
