@@ -37,12 +37,14 @@ class Guess:
         chance: share of the most frequent answer.
         n: rows.
         error: standard error of accuracy less chance.
+        classified: whether there was something to learn: two answers or more that come back. Transcripts hardly ever do.
     """
 
     accuracy: float
     chance: float
     n: int
     error: float
+    classified: bool = True
 
     @property
     def excess(self) -> float:
@@ -66,7 +68,7 @@ class Asked:
 
 
 def guessability(records: Iterable[Record]) -> dict[str, Guess]:
-    """Score a classifier that sees the text alone, for each kind of question and for all ("all").
+    """Score a classifier that sees the text alone, for each kind of question and for all that were classified ("all").
 
     Rows without audio are passed over: they are answered from their text.
 
@@ -136,12 +138,13 @@ def _guess(rows: Sequence[Asked]) -> Guess:
     usual = np.array([row.label == majority for row in rows], dtype=np.float64)
     known = [number for number, row in enumerate(rows) if counts[row.label] >= _FEWEST]
     right = usual.copy()
-    if len(rows) >= _LEAST_ROWS and len({rows[number].label for number in known}) > 1:
+    classified = len(rows) >= _LEAST_ROWS and len({rows[number].label for number in known}) > 1
+    if classified:
         texts = [f"{rows[number].text} length{len(rows[number].text) // 8}" for number in known]
         right = np.zeros(len(rows))
         right[known] = _cross_validated(texts, [rows[number].label for number in known])
     error = float((right - usual).std() / math.sqrt(len(rows)))
-    return Guess(float(right.mean()), float(usual.mean()), len(rows), error)
+    return Guess(float(right.mean()), float(usual.mean()), len(rows), error, classified)
 
 
 def _cross_validated(texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -177,8 +180,9 @@ def _sklearn() -> dict[str, Any]:
 
 
 def _together(guesses: Iterable[Guess]) -> Guess:
-    """Add kinds up, each by its rows."""
-    all_of = list(guesses)
+    """Add the kinds that were classified up, each by its rows; all of them where none was."""
+    every = list(guesses)
+    all_of = [guess for guess in every if guess.classified] or every
     n = sum(guess.n for guess in all_of)
     accuracy = sum(guess.accuracy * guess.n for guess in all_of) / n
     chance = sum(guess.chance * guess.n for guess in all_of) / n
