@@ -153,8 +153,10 @@ def expanded_levels(n_clusters: int) -> tuple[float, float]:
 
 
 def _all_alike(sums: np.ndarray, value: float) -> bool:
-    """Tell whether sums are (right, 1) pairs of which none varies: resampling would say the value is certain."""
-    return sums.shape[1] == 2 and value in (0.0, 1.0) and bool((sums[:, 1] == 1).all()) and bool((sums[:, 0] == value).all())
+    """Tell whether sums are pairs (right or wrong, of how many) of which none varies: resampling would say the value is certain."""
+    if sums.shape[1] != 2 or value not in (0.0, 1.0):
+        return False
+    return bool((sums[:, 0] == value * sums[:, 1]).all())
 
 
 @dataclass(frozen=True, slots=True)

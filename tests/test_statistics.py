@@ -69,6 +69,12 @@ def test_all_right_is_not_said_to_be_certain() -> None:
     assert (found.high, found.n_clusters) == (1.0, 30)
 
 
+def test_no_errors_in_few_recordings_is_not_said_to_be_none_at_all() -> None:
+    errors_and_words = np.stack([np.zeros(22), np.arange(1, 23)], 1)
+    found = interval(errors_and_words, ratio, [str(number) for number in range(22)])
+    assert found.low == 0 and found.high == pytest.approx(stats.binomtest(0, 22).proportion_ci(method="exact").high)
+
+
 def test_one_cluster_has_no_interval() -> None:
     assert np.isnan(interval(np.ones((5, 2)), ratio, ["one"] * 5).low)
 
