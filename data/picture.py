@@ -58,9 +58,8 @@ def draw(record: Record, clips: Sequence[AudioClip], config: ModelConfig, path: 
     lanes = 1 + max((label.lane for label in labels), default=-1)
     each = HEAD + WAVE_HEIGHT + MEL_HEIGHT + FOOT
     sheet = _Sheet(TITLE + lanes * LANE + each * len(clips))
-    sheet.write(
-        TITLE / 2 + 0.03, sheet.drawable(_title(record), f"{record.family or 'chat'}   (no font here has the letters; Noto Sans CJK would)"), 12, INK
-    )
+    without_letters = f"{record.family or 'chat'}   (no font here has the letters; Noto Sans CJK would)"
+    sheet.write(TITLE / 2 + 0.03, sheet.drawable(_title(record), without_letters), 12, INK)
     top = TITLE
     for number, clip in enumerate(clips, 1):
         stretch = f"{clip.start_s:.2f} to {clip.start_s + clip.duration_s:.2f} s"

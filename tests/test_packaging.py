@@ -37,7 +37,14 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("part", "extras"),
-    [("chat_cli.py", ()), ("tag_schema", ()), ("qwen_audio", ()), ("data", ("data",)), ("finetune", ("train",)), ("eval", ("eval", "captions", "peers"))],
+    [
+        ("chat_cli.py", ()),
+        ("tag_schema", ()),
+        ("qwen_audio", ()),
+        ("data", ("data",)),
+        ("finetune", ("train",)),
+        ("eval", ("eval", "captions", "peers")),
+    ],
 )
 def test_a_part_imports_only_what_its_installation_brings(part: str, extras: tuple[str, ...]) -> None:
     brought = WITH_TIKTOKEN | names(PROJECT["dependencies"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qwen_audio.config import DecoderConfig, EncoderConfig, ModelConfig
+from qwen_audio.config import DecoderConfig, EncoderConfig, Family, ModelConfig
 from qwen_audio.model.attention import attend, attend_within
 from qwen_audio.model.decoder import segment_mask
 from qwen_audio.model.joint import NOT_LEARNED, QwenAudio
@@ -14,7 +14,7 @@ from qwen_audio.model.joint import NOT_LEARNED, QwenAudio
 SIZES = (100, 38, 64, 2, 52)  # frames of 10 ms; 38 / 2 states are an odd number, 2 frames give no vector
 
 
-def tiny(family: str = "qwen-audio") -> QwenAudio:
+def tiny(family: Family = "qwen-audio") -> QwenAudio:
     torch.manual_seed(3)
     decoder = DecoderConfig(vocab_size=60, width=16, layers=2, heads=4, kv_heads=2, head_size=4, mlp_width=24, seq_length=64)
     encoder = EncoderConfig(n_mels=8, n_ctx=60, width=16, heads=2, layers=2, mlp_width=32)
@@ -89,7 +89,7 @@ def test_a_packed_sample_is_what_it_is_alone() -> None:
 
 
 @pytest.mark.parametrize("family", ["qwen-audio", "qwen2-audio"])
-def test_packed_clips_are_what_they_are_alone(family: str) -> None:
+def test_packed_clips_are_what_they_are_alone(family: Family) -> None:
     model = tiny(family)
     odd = family == "qwen2-audio"
     frames = torch.tensor([size + odd for size in SIZES if size > 2])
