@@ -79,7 +79,12 @@ SLURP = {
 
 
 def test_slurp_gives_intent_and_slots_of_each_microphone(tmp_path: Path) -> None:
-    none: dict[str, Any] = {**SLURP, "slurp_id": 1, "entities": [], "recordings": [{"file": "audio-2.flac"}, {"file": "audio-1434542201.flac"}]}
+    none: dict[str, Any] = {
+        **SLURP,
+        "slurp_id": 1,
+        "entities": [],
+        "recordings": [{"file": "audio-2.flac"}, {"file": "audio-1434542201.flac"}],
+    }
     text(tmp_path / "dataset" / "slurp" / "devel.jsonl", f"{json.dumps(SLURP)}\n{json.dumps(none)}\n")
     people = {"13804": {"recordings": {"audio-1434542201-headset.flac": {"usrid": "FO-488"}, "audio-1434542201.flac": {"usrid": "FO-488"}}}}
     text(tmp_path / "dataset" / "slurp" / "metadata.json", people)
