@@ -73,7 +73,7 @@ def compare_runs(
     """
     if first.keys() != second.keys():
         alone = ", ".join(sorted(first.keys() ^ second.keys()))
-        raise DataError(f"the runs hold different benchmarks ({alone}): score both on the same ones, or name them with -t")
+        raise DataError(f"the runs hold different benchmarks ({alone}): run both on the same ones, or name those of both with --only")
     parts = [_compare(name, *_paired(name, first[name], second[name]), metrics[name]) for name in first]
     every = [one for part in parts for one in part]
     heads = [part[0] for part in parts if part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, get_args
 
 from eval.metrics.sample import Sample, Status
 from qwen_audio.errors import DataError
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_samples(samples: Iterable[Sample], path: Path | str) -> int:
@@ -22,11 +25,17 @@ def write_samples(samples: Iterable[Sample], path: Path | str) -> int:
     with draft.open("w", encoding="utf-8") as out:
         for sample in ordered:
             row = {name: value for name, value in asdict(sample).items() if value or name in ("answer", "references")}
-            out.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+            out.write(json_text(row) + "\n")
         out.flush()
         os.fsync(out.fileno())
     os.replace(draft, path)
     return len(ordered)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Write a value as JSON with its keys sorted; letters as they are, but escaped where a half of one occurs, which no file can hold."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, sort_keys=True)
+    return json.dumps(value, indent=indent, sort_keys=True) if SURROGATE.search(text) else text
 
 
 def read_samples(path: Path | str) -> list[Sample]:

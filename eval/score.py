@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eval.metrics.sample import HEARD, Measured, Metric, NotComputed, Sample, Status
+from eval.samples import json_text
 from eval.statistics import FEW_CLUSTERS, interval
 from qwen_audio.errors import DataError
 
@@ -247,7 +247,7 @@ def _by_number(name: str) -> tuple[float, str]:
 
 def results_json(scores: Sequence[Score], about: Mapping[str, Any]) -> str:
     """Return the text of results.json: scores and what they are of; no time of day, no duration, no place on a disk."""
-    return json.dumps({**about, "scores": [one.to_json() for one in scores]}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    return json_text({**about, "scores": [one.to_json() for one in scores]}, indent=1) + "\n"
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import jiwer
@@ -17,6 +18,7 @@ from eval.metrics.choice import Mcq
 from eval.metrics.edits import wer_for
 from eval.metrics.labels import YES_NO, Accuracy
 from eval.metrics.sample import Measured, NotComputed, Sample
+from eval.samples import read_samples, write_samples
 from eval.score import Score, clusters_of, from_json, group_of, measure, parts_of, results_json, score, subgroups
 from eval.statistics import bootstrap, cluster_sums, ratio, resampled_counts
 
@@ -222,6 +224,13 @@ def test_results_json_holds_plain_values_and_reads_back() -> None:
     assert rows[0]["value"] is None and rows[1]["value"] == 0.5 and json.loads(text)["model"] == "m"
     back = [from_json(row) for row in rows]
     assert math.isnan(back[0].value) and back[1] == scores[1]
+
+
+def test_half_a_letter_in_an_answer_costs_no_file(tmp_path: Path) -> None:
+    samples = [sample(0, "caf\u00e9"), sample(1, "\ud800\u00e9")]
+    write_samples(samples, tmp_path / "samples.jsonl")
+    assert read_samples(tmp_path) == samples and "caf\u00e9" in (tmp_path / "samples.jsonl").read_text(encoding="utf-8")
+    assert json.loads(results_json([], {"model": "\ud800"}).encode("utf-8"))["model"] == "\ud800"
 
 
 def test_numbers_of_numpy_become_plain_ones() -> None:

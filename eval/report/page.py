@@ -79,6 +79,7 @@ def page(runs: Sequence[StoredRun], metrics_of: MetricsOf, sounds: Sounds, *, n_
         "comparison": comparison_table(beside.comparisons, names) if beside.comparisons else None,
         "recipes": sorted({(one.metric, one.signature) for one in scores}),
         "any_lenient": any(one.lenient != one.value and not one.not_computed for one in scores),
+        "any_failed": any(one.n_failed for one in scores),
         "any_chance": any(one.chance is not None for one in scores), "any_ceiling": any(one.ceiling is not None for one in scores),
         "audio_note": sounds.note, "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
         "script": Markup(script), "script_hash": script_hash(script),
