@@ -159,11 +159,7 @@ def begin(model: QwenAudio, config: TrainConfig, tokenizer: Tokenizer, folder: P
     Args:
         tokenizer: the run's; rows of its tags that the base does not know learn too.
         folder: the checkpoint to go on from, a folder of save_adapter; None begins anew.
-    Raises:
-        ConfigError: LoRA without a model to start from.
     """
-    if not config.model:
-        raise ConfigError(f"lora_r is {config.lora_r}, but no model is named: adapters stand beside a checkpoint, name it with --model")
     base = find_base(config.model)
     inject(model, lora_settings(config, new_tag_ids(tokenizer, base)))
     if folder is not None:

@@ -90,21 +90,20 @@ def activations(model: QwenAudio, shape: StepShape, sizes: Sizes) -> float:
     kept, learns = 0.0, _learns(encoder.conv1) or _learns(encoder.conv2)
     if learns:  # mels, both sides of the first activation, the input of the second
         kept += states * sizes.product * (2 * encoder.config.n_mels + 4 * width + width)
-    found, learns = _stack(encoder.blocks, encoder.checkpointing and encoder.training, sizes, learns)
-    kept += states * found
+    heard, most, learns = _stack(encoder.blocks, encoder.checkpointing and encoder.training, sizes, learns)
     if learns or _learns(encoder.norm) or _learns(encoder.projection):
         kept += states / 2 * width * (sizes.stream + sizes.product)
         learns = True
     learns = learns or _learns(decoder.embedding) or (model.audio_bounds is not None and _learns(model.audio_bounds))
-    found, learns = _stack(decoder.blocks, decoder.checkpointing and decoder.training, sizes, learns)
-    kept += positions * found
+    read, largest, learns = _stack(decoder.blocks, decoder.checkpointing and decoder.training, sizes, learns)
+    kept += states * heard + positions * read + max(states * most, positions * largest)
     if learns:  # the last norm, and the table's input
         kept += positions * out * (FP32 + sizes.stream * _learns(decoder.norm)) + shape.learned * out * sizes.product
     return kept
 
 
-def _stack(blocks: nn.ModuleList, again: bool, sizes: Sizes, learns: bool) -> tuple[float, bool]:
-    """Count bytes of one row in all blocks; computed again, all keep their input and one at a time the rest."""
+def _stack(blocks: nn.ModuleList, again: bool, sizes: Sizes, learns: bool) -> tuple[float, float, bool]:
+    """Count bytes of one row in all blocks, and in the one that is being computed again: then all keep their input alone."""
     kept, most = 0.0, 0.0
     for block in blocks:
         learns = learns or _learns(block)
@@ -113,7 +112,7 @@ def _stack(blocks: nn.ModuleList, again: bool, sizes: Sizes, learns: bool) -> tu
         found = _encoder_block(block, sizes) if isinstance(block, EncoderBlock) else _decoder_block(block, sizes)
         kept += _width(block) * sizes.stream if again else found
         most = max(most, found)
-    return kept + (most if again else 0.0), learns
+    return kept, most if again else 0.0, learns
 
 
 def _encoder_block(block: EncoderBlock, sizes: Sizes) -> float:

@@ -169,11 +169,12 @@ def _here(config: TrainConfig) -> tuple[float, float]:
     """Measure this machine: FLOP/s of a matrix product in the numbers that the run multiplies in, and bytes of memory."""
     size, dtype = 1024, torch.bfloat16 if config.bf16 else torch.float32
     left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    left @ right
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()  # of all threads: a machine that is busy with others is not slower for it
         left @ right
-        times.append(time.perf_counter() - begin)
+        times.append((time.process_time() - begin) / torch.get_num_threads())
     return 2 * size**3 / min(times), float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 

@@ -55,7 +55,7 @@ def fresh(base: Path) -> QwenAudio:
 
 
 def config(stage: Any = "sft", **changes: Any) -> TrainConfig:
-    return TrainConfig(train_file=("rows.jsonl",), stage=stage, lora_r=3, lora_target=(), **changes)
+    return TrainConfig(train_file=("rows.jsonl",), stage=stage, model="mini", lora_r=3, **changes)
 
 
 def batch(model: QwenAudio, tokenizer: Tokenizer, clip: Any) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ CONFIG = ModelConfig(
 
 
 def model_of(stage: Any, rank: int = 0, *, config: ModelConfig = CONFIG, again: bool = False, meta: bool = False) -> QwenAudio:
-    settings = TrainConfig(train_file=("rows.jsonl",), stage=stage, lora_r=rank, lora_target=())
+    settings = TrainConfig(train_file=("rows.jsonl",), stage=stage, model="mini", lora_r=rank)
     torch.manual_seed(0)
     model = empty_model(config) if meta else QwenAudio(config)
     if rank:

@@ -24,7 +24,7 @@ class Holder(nn.Module):
 
 def config(stage: Any, **changes: Any) -> TrainConfig:
     auxiliary = {"ctc_weight": 0.1} if stage == "encoder" else {}
-    return TrainConfig(train_file=("rows.jsonl",), stage=stage, **{"optim": "adamw", **auxiliary, **changes})
+    return TrainConfig(train_file=("rows.jsonl",), stage=stage, model="mini", **{"optim": "adamw", **auxiliary, **changes})
 
 
 def learning(module: nn.Module) -> set[str]:
