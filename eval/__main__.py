@@ -111,7 +111,7 @@ def _stored_flags(parser: argparse.ArgumentParser) -> None:
 def _score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="folder of a run, of one of its sets, or a file of samples (id, answer, references a line)")
     parser.add_argument("--by", nargs="+", help="meta keys whose subgroups are told (default: gender, age, accent, language, duration, ..)")
-    parser.add_argument("--preset", choices=("ours", "all"), default="ours", help="all: what each normaliser makes of the same answers")
+    parser.add_argument("--preset", default="ours", help="ours, qwen-audio, lmms, mmau, coco; all: what each normaliser makes of them")
     _stored_flags(parser)
 
 
