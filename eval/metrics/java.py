@@ -83,7 +83,7 @@ def _spice(pairs: tuple[tuple[str, tuple[str, ...]], ...], memory_gb: int) -> tu
     missing = [name for name in CORENLP if not (jar.parent / "lib" / name).is_file()]
     if missing:
         raise NotComputed(
-            f"SPICE needs {' and '.join(missing)} of Stanford CoreNLP 3.6.0 in pycocoevalcap's folder spice/lib, which no package carries: take them "
+            f"SPICE needs {' and '.join(missing)} of Stanford CoreNLP 3.6.0 in pycocoevalcap's folder spice/lib; take them "
             "out of stanford-corenlp-full-2015-12-09.zip (nlp.stanford.edu), or from Maven (edu.stanford.nlp:stanford-corenlp:3.6.0, "
             "also with the classifier `models`)"
         )
