@@ -29,13 +29,20 @@ def main(argv: list[str] | None = None) -> int:
     release = commands.add_parser("release", help="write a run's newest weights in bfloat16, as a checkpoint that can be shipped")
     long_flag(release, "--output-dir", required=True, help="the run")
     release.add_argument("-o", "--output", required=True, help="folder to write")
-    for command in (train, resume, vocabulary, release):
+    merge = commands.add_parser("merge", help="write a whole model: an adapter laid into the model it stands beside")
+    merge.add_argument("adapter", help="folder of the adapter: a step's, of a run with --lora-r")
+    merge.add_argument("-o", "--output", required=True, help="folder to write")
+    merge.add_argument("--base", default="", help="where the base is, if not where the adapter says")
+    export = commands.add_parser("export", help="write a model, or an adapter with its base, for transformers (Qwen2Audio)")
+    export.add_argument("model", help="mini, a folder or a hub id")
+    export.add_argument("-o", "--output", required=True, help="folder to write")
+    for command in (train, resume, vocabulary, release, merge, export):
         common_flags(command)
     for command in (train, resume):
         add_flags(command, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
         add_flags(command, TrainConfig, skip=NOT_FLAGS)
     args = parser.parse_args(argv)
-    work = {"train": _train, "resume": _resume, "vocabulary": _vocabulary, "release": _release}
+    work = {"train": _train, "resume": _resume, "vocabulary": _vocabulary, "release": _release, "merge": _merge, "export": _export}
     return run_command(args, work[args.command])
 
 
@@ -64,6 +71,18 @@ def _release(args: argparse.Namespace) -> str:
     from finetune.train import release
 
     return release(args.output_dir, args.output)
+
+
+def _merge(args: argparse.Namespace) -> str:
+    from finetune.adapters import merge
+
+    return merge(args.adapter, args.output, base=args.base)
+
+
+def _export(args: argparse.Namespace) -> str:
+    from finetune.adapters import export
+
+    return export(args.model, args.output)
 
 
 if __name__ == "__main__":

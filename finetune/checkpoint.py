@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from finetune.adapters import Base, save_adapter
 from finetune.auxiliary import Auxiliary
 from finetune.devices import Single
-from qwen_audio.config import ModelConfig
+from finetune.learner import Learner
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.load import empty_model
 from qwen_audio.model.checkpoints.ours import save
@@ -40,13 +41,16 @@ def latest(output_dir: Path | str) -> Path | None:
     return found[-1] if found else None
 
 
-def write(output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, tokenizer: Tokenizer, keep: int) -> Path:
+def write(
+    output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, tokenizer: Tokenizer, keep: int, base: Base | None = None
+) -> Path:
     """Write the checkpoint of one step beside the others and delete the oldest past `keep`.
 
     It is written under another name, to the disk itself, and gets its own at the very end: a checkpoint that can be seen is whole.
 
     Args:
         state: plain values: "step", "data" (the place in the data) and what else a resume needs.
+        base: with LoRA, what the adapters stand beside; they are written alone.
     Raises:
         CheckpointError: the disk is full or fails; the checkpoints before it stay.
     """
@@ -56,12 +60,12 @@ def write(output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, 
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
     backend.barrier()
-    weights, kinds = backend.weights(), backend.gather(random_state())
+    weights, kinds = backend.weights(learning=base is not None), backend.gather(random_state())
     failed = ""
     try:
         backend.write_optimiser(draft)
         if backend.rank == 0:
-            _write_model(draft, backend.learner.model.config, backend.learner.heads, weights, tokenizer)
+            _write_model(draft, backend.learner, weights, tokenizer, base)
             (draft / RANDOM_FILE).write_text(json.dumps(kinds), encoding="utf-8")
             whole = {**state, "ranks": backend.ranks, "optimiser": backend.kind}
             (draft / STATE_FILE).write_text(json.dumps(whole, indent=1), encoding="utf-8")
@@ -85,13 +89,17 @@ def write(output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, 
     return folder
 
 
-def _write_model(draft: Path, config: ModelConfig, heads: Auxiliary | None, weights: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
-    """Write the model as any program here reads it, and the heads beside it."""
-    model = empty_model(config)
-    model.load_state_dict({name[6:]: value for name, value in weights.items() if name.startswith("model.")}, assign=True)
-    save(model, draft, custom_tags=tokenizer.custom.to_mapping(), ranks_sha256=tokenizer.ranks_sha256)
-    tokenizer.write_tiktoken(draft / "ranks.tiktoken")
-    if heads is not None:
+def _write_model(draft: Path, learner: Learner, weights: Mapping[str, Tensor], tokenizer: Tokenizer, base: Base | None) -> None:
+    """Write the model or its adapters as any program here reads them, and the heads beside."""
+    of_model = {name[6:]: value for name, value in weights.items() if name.startswith("model.")}
+    if base is None:
+        model = empty_model(learner.model.config)
+        model.load_state_dict(of_model, assign=True)
+        save(model, draft, custom_tags=tokenizer.custom.to_mapping(), ranks_sha256=tokenizer.ranks_sha256)
+        tokenizer.write_tiktoken(draft / "ranks.tiktoken")
+    else:
+        save_adapter(learner.model, draft, base=base, tokenizer=tokenizer, state=of_model)
+    if learner.heads is not None:
         save_file({name[6:]: value.contiguous() for name, value in weights.items() if name.startswith("heads.")}, draft / HEADS_FILE)
 
 

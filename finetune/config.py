@@ -95,6 +95,8 @@ class TrainConfig:
             raise ConfigError("max_steps is 0 and num_train_epochs too: say with one of them how long to train")
         if not 0 < self.encoder_lr_decay <= 1:
             raise ConfigError(f"encoder_lr_decay is {self.encoder_lr_decay}: expected a share above 0, at most 1")
+        if self.lora_r and not self.model:
+            raise ConfigError(f"lora_r is {self.lora_r}, but no model is named: adapters stand beside a checkpoint, name it with --model")
         if self.stage == "encoder" and not self.auxiliary:
             raise ConfigError("stage encoder learns by ctc_weight and class_weight: expected one of them above 0")
         if self.stage == "sft" and self.auxiliary:

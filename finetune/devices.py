@@ -104,8 +104,10 @@ class Single:
     def barrier(self) -> None:
         """Wait for the other ranks."""
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return the learner's state_dict, whole, as the first rank needs it; empty at the others."""
+    def weights(self, *, learning: bool = False) -> dict[str, Tensor]:
+        """Return the learner's tensors by name, whole, or only those that learn, as the first rank needs them; none at the others."""
+        if learning:
+            return {name: parameter.detach() for name, parameter in self.learner.named_parameters() if parameter.requires_grad}
         return self.learner.state_dict()
 
     def write_optimiser(self, folder: Path) -> None:
@@ -160,9 +162,9 @@ class Parallel(Single):
         """See Single.barrier."""
         dist.barrier()
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self, *, learning: bool = False) -> dict[str, Tensor]:
         """See Single.weights."""
-        return self.learner.state_dict() if self.rank == 0 else {}
+        return super().weights(learning=learning) if self.rank == 0 else {}
 
     def write_optimiser(self, folder: Path) -> None:
         """See Single.write_optimiser: every rank has the same."""

@@ -18,6 +18,7 @@ from data.batching import prefetch
 from data.mixture import Mixture
 from data.run_ledger import RunLedger
 from data.sources import open_mixture, some_records
+from finetune.adapters import Base, begin
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.backend import first_rank_first, open_backend
 from finetune.checkpoint import inherit, latest, read, read_state, write
@@ -42,7 +43,10 @@ TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell tells it
 
 @dataclass
 class Run:
-    """What one run holds: its settings (max_steps counted), what learns, where, its data and its place in them."""
+    """What one run holds: its settings (max_steps counted), what learns, where, its data and its place in them.
+
+    With LoRA, base is the model that the adapters stand beside.
+    """
 
     config: TrainConfig
     backend: Single
@@ -51,6 +55,7 @@ class Run:
     mixture: Mixture
     data_state: DataState
     ledger: RunLedger
+    base: Base | None = None
     step: int = 0
 
 
@@ -113,10 +118,12 @@ def prepare(config: TrainConfig, backend: Single | None = None) -> Run:
     """
     backend = backend or Single(config, torch.device("cpu"))
     folder = resumed_folder(config)
-    source = folder or (find_checkpoint(config.model, allow_download=False) if config.model else None)
+    named = find_checkpoint(config.model) if config.model and (config.lora_r or folder is None) else None
+    source = folder or named
     tokenizer = starting_tokenizer(config, source)
     torch.manual_seed(config.seed)
-    model = starting_model(config, source, tokenizer, backend.weights_dtype)
+    model = starting_model(config, named if config.lora_r else source, tokenizer, backend.weights_dtype)
+    base = begin(model, config, tokenizer, folder) if config.lora_r else None
     model.pack(config.packing)
     model.encoder.checkpointing = model.decoder.checkpointing = config.gradient_checkpointing
     window = config.mixture.max_tokens or model.config.decoder.window
@@ -128,7 +135,7 @@ def prepare(config: TrainConfig, backend: Single | None = None) -> Run:
     backend.take(learner, parameter_groups(learner, config))
     account = f"{backend.rank}-{LEDGER_FILE}" if backend.rank else LEDGER_FILE
     ledger = RunLedger(config.mixture.max_lost, Path(config.output_dir) / account)
-    run = Run(config, backend, tokenizer, learner, mixture, start_state(mixture), ledger)
+    run = Run(config, backend, tokenizer, learner, mixture, start_state(mixture), ledger, base)
     if folder is not None:
         state = read(folder, backend)
         run.step, run.data_state = state["step"], DataState.from_json(state["data"])
@@ -174,7 +181,7 @@ def checkpoint(run: Run) -> None:
         "classes": heads.classes if heads is not None else {},
         "config": to_mapping(run.config),
     }
-    folder = write(run.config.output_dir, run.backend, state, tokenizer=run.tokenizer, keep=run.config.save_total_limit)
+    folder = write(run.config.output_dir, run.backend, state, tokenizer=run.tokenizer, keep=run.config.save_total_limit, base=run.base)
     log.info("saved %s", folder)
 
 

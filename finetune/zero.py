@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from finetune.adapters import outside_parameters
 from finetune.config import TrainConfig
 from finetune.devices import Parallel
 from finetune.learner import Learner, Micro, moved
@@ -112,10 +113,9 @@ class Zero(Parallel):
     def _announce(self, package: Any) -> None:
         """Name the weights that are read without calling the module that owns them, so that they are whole when they are."""
         model = self.learner.model
-        register = package.zero.register_external_parameter
-        register(self.learner, model.decoder.embedding.weight if model.decoder.head is None else model.decoder.head.weight)
-        if model.audio_bounds is not None:
-            register(self.learner, model.audio_bounds.weight)
+        bounds = [model.audio_bounds.weight] if model.audio_bounds is not None else []
+        for parameter in [*outside_parameters(model), *bounds]:
+            package.zero.register_external_parameter(self.learner, parameter)
 
     def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> Tensor:
         """See Single.backward."""
@@ -135,21 +135,23 @@ class Zero(Parallel):
         """See Single.forget."""
         self.engine.optimizer.zero_grad()
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self, *, learning: bool = False) -> dict[str, Tensor]:
         """See Single.weights: of weights that are shared out, one after another is put together."""
         if self.level < 3:
-            return super().weights()
+            return super().weights(learning=learning)
         whole = {}
         for name, parameter in self.learner.named_parameters():
+            if learning and not parameter.requires_grad:
+                continue
             with deepspeed().zero.GatheredParameters([parameter]):
                 if self.rank == 0:
                     whole[name] = parameter.detach().cpu().clone()
-        return whole | dict(self.learner.named_buffers()) if self.rank == 0 else {}
+        return {} if self.rank else whole | ({} if learning else dict(self.learner.named_buffers()))
 
     def write_optimiser(self, folder: Path) -> None:
         """See Single.write_optimiser: every rank writes its share."""
         state = {} if self.level == 3 else {"universal_checkpoint_info": {"universal_checkpoint_version": 0.2}}
-        self.engine.save_checkpoint(str(folder), tag=FOLDER, client_state=state)
+        self.engine.save_checkpoint(str(folder), tag=FOLDER, client_state=state, exclude_frozen_parameters=True)
 
     def read_optimiser(self, folder: Path, ranks: int) -> None:
         """See Single.read_optimiser.
@@ -162,6 +164,6 @@ class Zero(Parallel):
                 f"{folder}: {ranks} ranks wrote the shares of its optimiser, here are {self.ranks}: go on with {ranks}, or begin a new run "
                 f"from its weights (--model {folder})"
             )
-        path, _ = self.engine.load_checkpoint(str(folder), tag=FOLDER)
+        path, _ = self.engine.load_checkpoint(str(folder), tag=FOLDER, load_module_strict=False)
         if path is None:
             raise CheckpointError(f"{folder}: DeepSpeed finds no state of an optimiser there; begin anew with --fresh")

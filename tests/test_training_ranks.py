@@ -143,3 +143,18 @@ def test_no_stage_waits_for_ever_when_one_rank_has_text_and_the_other_sound(tree
 def test_a_run_in_bfloat16_with_its_optimiser_in_the_hosts_memory_goes_on_exactly(tree: Path) -> None:
     on_two_ranks(tree, whole_and_cut(tree, "offload", deepspeed="zero3", bf16=True, offload=True))
     assert apart(latest(tree / "offload"), latest(tree / "offload-cut")) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["", "zero2", "zero3"])
+def test_adapters_learn_on_two_ranks_and_go_on_exactly(tree: Path, alone: Path, kind: str) -> None:
+    lora = {"lora_r": 4, "model": str(alone / "step-0000004"), "learning_rate": 1e-2}
+    one = settings(tree, "lora", per_device_train_batch_size=0, **lora)
+    if not (tree / "lora").exists():
+        train(from_mapping(TrainConfig, one))
+    name = f"lora-{kind}"
+    on_two_ranks(tree, whole_and_cut(tree, name, deepspeed=kind, **lora))
+    first, *others = (load_file(tree / run / "step-0000004" / "adapter_model.safetensors") for run in ("lora", name, f"{name}-cut"))
+    assert all(other.keys() == first.keys() for other in others)
+    assert max(float((first[key] - others[0][key]).abs().max()) for key in first) < 1e-6
+    assert all(torch.equal(others[0][key], others[1][key]) for key in first)

@@ -1,0 +1,77 @@
+"""Settings of a run: defaults, sections, flags, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.__main__ import main
+from finetune.config import TrainConfig, resumed_config, train_config
+from qwen_audio.config import to_mapping
+from qwen_audio.errors import ConfigError
+
+
+def test_a_file_of_rows_is_all_that_a_run_needs() -> None:
+    config = train_config(None, {"train_file": ["rows.jsonl"], "model": "mini"})
+    assert [source.path for source in config.blend.sources] == ["rows.jsonl"]
+    assert config.max_steps == 0 and config.num_train_epochs == 3.0 and config.encoder is None and config.augment is None
+
+
+def test_names_are_those_of_transformers_where_it_has_them() -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = {spec.name for spec in dataclasses.fields(transformers.TrainingArguments)}
+    shared = {
+        "output_dir", "max_steps", "num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "adam_beta1",
+        "adam_beta2", "adam_epsilon", "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16",
+        "use_cpu", "gradient_checkpointing", "deepspeed", "seed", "eval_steps", "metric_for_best_model", "save_steps",
+        "save_total_limit", "logging_steps", "report_to", "resume_from_checkpoint", "optim",
+    }  # fmt: skip
+    ours = {spec.name for spec in dataclasses.fields(TrainConfig)}
+    assert shared <= ours and shared <= theirs
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"deepspeed": "zero2", "optim": "muon"}, "take adamw with deepspeed"),
+        ({"offload": True}, "offload needs deepspeed"),
+        ({"stage": "encoder"}, "stage encoder learns by ctc_weight and class_weight"),
+        ({"stage": "sft", "ctc_weight": 0.1}, "which stage sft freezes"),
+        ({"num_train_epochs": 0.0}, "say with one of them how long to train"),
+        ({"encoder_lr_decay": 1.5}, "expected a share above 0"),
+        ({"batch_tokens": 0}, "batch_tokens is 0: expected at least 1"),
+        ({"gradient_accumulation_steps": -1}, "expected 0 or more"),
+        ({"lora_r": 4}, "name it with --model"),
+        ({"deepspeed": "zero9"}, "expected one of"),
+        ({"stage": "dpo"}, "expected one of pretrain, sft, joint, encoder"),
+        ({"nonsense": 1}, "unknown setting nonsense"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({"train_file": ["rows.jsonl"], **changes}), encoding="utf-8")  # JSON is YAML too
+    with pytest.raises(ConfigError, match=said):
+        train_config(path, {})
+
+
+def test_a_run_is_gone_on_with_its_own_settings_and_the_flags_over_them(tmp_path: Path) -> None:
+    begun = train_config(
+        None, {"train_file": ["rows.jsonl"], "temperature": float("inf"), "resume_from_checkpoint": "none", "max_steps": 7}
+    )
+    (tmp_path / "config.json").write_text(json.dumps(to_mapping(begun)), encoding="utf-8")
+    found = resumed_config({"output_dir": str(tmp_path), "learning_rate": 5e-5})
+    assert found == dataclasses.replace(begun, output_dir=str(tmp_path), learning_rate=5e-5, resume_from_checkpoint="auto")
+    with pytest.raises(ConfigError, match="no such file; name the folder of a run with --output-dir"):
+        resumed_config({"output_dir": str(tmp_path / "nowhere")})
+
+
+def test_the_commands_take_their_flags_in_both_spellings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", "--output_dir", str(tmp_path), "--max-steps", "3"]) == 1
+    assert "name the folder of a run" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--local_rank=1", "train", "--help"])  # as deepspeed's launcher says it
+    assert "--gradient-accumulation-steps" in capsys.readouterr().out
