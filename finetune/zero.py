@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -160,10 +162,52 @@ class Zero(Parallel):
             CheckpointError: it does not fit.
         """
         if ranks != self.ranks:
-            raise CheckpointError(
-                f"{folder}: {ranks} ranks wrote the shares of its optimiser, here are {self.ranks}: go on with {ranks}, or begin a new run "
-                f"from its weights (--model {folder})"
-            )
+            self._read_universal(folder)
+            return
         path, _ = self.engine.load_checkpoint(str(folder), tag=FOLDER, load_module_strict=False)
         if path is None:
             raise CheckpointError(f"{folder}: DeepSpeed finds no state of an optimiser there; begin anew with --fresh")
+
+    def _read_universal(self, folder: Path) -> None:
+        """Read the shares of another number of ranks: the first rank lays them out parameter by parameter, then each takes its own.
+
+        Source: DeepSpeed's universal checkpoints (deepspeed.checkpoint.ds_to_universal).
+
+        Raises:
+            CheckpointError: they cannot be laid out.
+        """
+        whole, draft, failed = folder / UNIVERSAL, folder / f"{UNIVERSAL}.part", ""
+        if self.rank == 0 and not whole.is_dir():
+            command = [
+                sys.executable,
+                "-m",
+                "deepspeed.checkpoint.ds_to_universal",
+                "--num_extract_workers",
+                "1",
+                "--num_merge_workers",
+                "1",
+            ]
+            said = subprocess.run(
+                [*command, "--input_folder", str(folder / FOLDER), "--output_folder", str(draft)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            failed = said.stderr[-2000:] if said.returncode else ""
+            if not failed:
+                draft.replace(whole)
+        if reasons := [reason for reason in self.gather(failed) if reason]:
+            raise CheckpointError(f"{folder}: its optimiser's shares cannot be laid out for {self.ranks} ranks ({reasons[0]})")
+        groups = [group["weight_decay"] for group in self.engine.optimizer.param_groups]
+        self.engine._config.load_universal_checkpoint = True  # before the engine is built no one knows how many ranks wrote
+        try:
+            self.engine.load_checkpoint(str(folder), tag=UNIVERSAL, load_module_strict=False)
+        finally:
+            self.engine._config.load_universal_checkpoint = False
+        # Under zero3, DeepSpeed 0.19.8 gives every group the settings of the first, and all states one and the same count of steps.
+        for group, decay in zip(self.engine.optimizer.param_groups, groups, strict=True):
+            group["weight_decay"] = decay
+        inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)
+        for state in inner.state.values():
+            if torch.is_tensor(state.get("step")):
+                state["step"] = state["step"].clone()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,28 +47,37 @@ def settings(tree: Path, name: str, **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def on_two_ranks(tree: Path, runs: list[dict[str, Any]], timeout: float = 240.0) -> None:
-    """Train on lists of settings in turn, in two processes started as a launcher starts them."""
-    path = tree / "runs.json"
-    path.write_text(json.dumps(runs), encoding="utf-8")
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        return str(free.getsockname()[1])
+
+
+def on_two_ranks(tree: Path, runs: list[dict[str, Any]]) -> None:
+    """Train on lists of settings in turn, in two processes started as a launcher starts them."""
+    on_ranks(2, tree, runs)
+
+
+def on_ranks(ranks: int, tree: Path, runs: list[dict[str, Any]], timeout: float = 280.0) -> None:
+    """Train on lists of settings in turn among so many processes."""
+    path = tree / "runs.json"
+    path.write_text(json.dumps(runs), encoding="utf-8")
+    port = free_port()
+    place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     path_of = {"PYTHONPATH": str(DRIVER.parent.parent)}
     started = [
         subprocess.Popen(
             [sys.executable, str(DRIVER), str(path)], env=os.environ | place | path_of | {"RANK": rank, "LOCAL_RANK": rank},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        for rank in "01"
+        for rank in map(str, range(ranks))
     ]  # fmt: skip
     try:
         said = [process.communicate(timeout=timeout)[0] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)[-6000:]
+    assert [process.returncode for process in started] == [0] * ranks, "\n".join(said)[-6000:]
 
 
 def weights(folder: Path | None) -> dict[str, torch.Tensor]:
@@ -158,3 +168,58 @@ def test_adapters_learn_on_two_ranks_and_go_on_exactly(tree: Path, alone: Path, 
     assert all(other.keys() == first.keys() for other in others)
     assert max(float((first[key] - others[0][key]).abs().max()) for key in first) < 1e-6
     assert all(torch.equal(others[0][key], others[1][key]) for key in first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["zero2", "zero3"])
+def test_a_run_under_deepspeed_goes_on_with_another_number_of_ranks(tree: Path, alone: Path, kind: str) -> None:
+    name = f"{kind}-other_number"
+    changes = {"deepspeed": kind, "min_learning_rate": 1e-3}
+    on_two_ranks(tree, [{"settings": settings(tree, name, max_steps=2, **changes)}])
+    on_ranks(1, tree, [{"settings": settings(tree, name, **changes)}])
+    train(from_mapping(TrainConfig, settings(tree, f"{name}-steady", min_learning_rate=1e-3)))
+    assert apart(latest(tree / name), latest(tree / f"{name}-steady")) < 1e-6
+    assert read_state(tree / name / "step-0000004")["ranks"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_both_launchers_start_ranks_that_know_their_place(tree: Path, alone: Path, launcher: str) -> None:
+    kind = "" if launcher == "torchrun" else "zero2"
+    run = settings(tree, launcher, deepspeed=kind)
+    path = tree / f"{launcher}.yaml"
+    path.write_text(json.dumps(run), encoding="utf-8")
+    started = {
+        "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port(), "-m"],
+        "deepspeed": ["-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port", free_port(), "--module"],
+    }[launcher]
+    command = [sys.executable, *started, "finetune", "train", "--config", str(path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(command, cwd=DRIVER.parent.parent, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert apart(latest(alone), latest(tree / launcher)) < 1e-6
+    assert read_state(tree / launcher / "step-0000004")["ranks"] == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(tree: Path) -> None:
+    long = {"max_steps": 30, "save_steps": 2, "deepspeed": "", "save_total_limit": 2}
+    path = tree / "killed.yaml"
+    path.write_text(json.dumps(settings(tree, "killed", **long)), encoding="utf-8")
+    command = [sys.executable, "-m", "finetune", "train", "--config", str(path), "-q"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = -1
+    for kills in range(100):
+        process = subprocess.Popen(command, cwd=DRIVER.parent.parent, env=environment, stdout=subprocess.DEVNULL)
+        begun = latest(tree / "killed")
+        while process.poll() is None and (latest(tree / "killed") == begun or kills >= 6):
+            time.sleep(0.01)
+        time.sleep(0.03 * kills)
+        process.kill()
+        process.wait()
+        done = kills
+        if (folder := latest(tree / "killed")) is not None and folder.name == "step-0000030":
+            break
+    assert done >= 3
+    train(from_mapping(TrainConfig, settings(tree, "never-killed", **long)))
+    assert apart(latest(tree / "killed"), latest(tree / "never-killed")) == 0.0
