@@ -81,7 +81,7 @@ def test_a_set_is_never_overwritten_and_a_missing_voice_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert main(["construct", "-o", str(tmp_path)]) == 1
+    assert main(["construct", "--mini", "-o", str(tmp_path)]) == 1
     assert "espeak-ng is not installed" in capsys.readouterr().err
     (tmp_path / SET).mkdir()
     (tmp_path / SET / "manifest.jsonl").touch()
