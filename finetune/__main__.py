@@ -8,8 +8,9 @@ from dataclasses import fields
 
 from data.mixture_config import MixtureConfig
 from finetune.config import MIXTURE_FLAGS, NOT_FLAGS, TrainConfig, resumed_config, train_config
+from finetune.plan_config import PlanOptions
 from qwen_audio.command import common_flags, long_flag, run_command
-from qwen_audio.config import CommandParser, add_flags
+from qwen_audio.config import CommandParser, add_flags, from_flags
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     release = commands.add_parser("release", help="write a run's newest weights in bfloat16, as a checkpoint that can be shipped")
     long_flag(release, "--output-dir", required=True, help="the run")
     release.add_argument("-o", "--output", required=True, help="folder to write")
+    plan = commands.add_parser("plan", help="predict memory, the time of a step and GPU-hours of a run before it is begun")
+    plan.add_argument("--config", help="YAML file; flags lie over it")
+    add_flags(plan, PlanOptions)
     merge = commands.add_parser("merge", help="write a whole model: an adapter laid into the model it stands beside")
     merge.add_argument("adapter", help="folder of the adapter: a step's, of a run with --lora-r")
     merge.add_argument("-o", "--output", required=True, help="folder to write")
@@ -36,13 +40,21 @@ def main(argv: list[str] | None = None) -> int:
     export = commands.add_parser("export", help="write a model, or an adapter with its base, for transformers (Qwen2Audio)")
     export.add_argument("model", help="mini, a folder or a hub id")
     export.add_argument("-o", "--output", required=True, help="folder to write")
-    for command in (train, resume, vocabulary, release, merge, export):
+    for command in (train, resume, plan, vocabulary, release, merge, export):
         common_flags(command)
-    for command in (train, resume):
+    for command in (train, resume, plan):
         add_flags(command, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
-        add_flags(command, TrainConfig, skip=NOT_FLAGS)
+        add_flags(command, TrainConfig, skip=NOT_FLAGS if command is not plan else (*NOT_FLAGS, "ranks"))  # its --ranks are processes
     args = parser.parse_args(argv)
-    work = {"train": _train, "resume": _resume, "vocabulary": _vocabulary, "release": _release, "merge": _merge, "export": _export}
+    work = {
+        "train": _train,
+        "resume": _resume,
+        "plan": _plan,
+        "vocabulary": _vocabulary,
+        "release": _release,
+        "merge": _merge,
+        "export": _export,
+    }
     return run_command(args, work[args.command])
 
 
@@ -71,6 +83,14 @@ def _release(args: argparse.Namespace) -> str:
     from finetune.train import release
 
     return release(args.output_dir, args.output)
+
+
+def _plan(args: argparse.Namespace) -> str:
+    config = train_config(args.config, {name: value for name, value in vars(args).items() if name != "ranks"})
+    options = from_flags(PlanOptions, args)
+    from finetune.plan import plan
+
+    return plan(config, options)
 
 
 def _merge(args: argparse.Namespace) -> str:

@@ -137,7 +137,8 @@ class Parallel(Single):
     def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
         """See Single.take."""
         super().take(learner, groups)
-        self.wrapped = DistributedDataParallel(self.learner, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        self.wrapped = DistributedDataParallel(self.learner, device_ids=ids, broadcast_buffers=False)  # positions alone, which never change
 
     def _gathering(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.wrapped.no_sync()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Final, Literal
 
 import torch
 
@@ -17,45 +16,19 @@ from finetune.adapters import inject, lora_settings
 from finetune.config import TrainConfig
 from finetune.flops import CostModel, StepFlops, StepShape
 from finetune.memory import in_gib, memory, sizes_of
+from finetune.plan_config import DEVICES, PlanOptions
 from finetune.stages import choose, count, describe
 from finetune.starting import model_config, starting_tokenizer
-from qwen_audio.config import ModelConfig, check_choice, check_positive, option
-from qwen_audio.errors import CheckpointError, ConfigError
+from qwen_audio.config import ModelConfig
+from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.find import find_checkpoint
 from qwen_audio.model.checkpoints.load import empty_model, read_settings
 from qwen_audio.model.joint import QwenAudio
 from tag_schema.custom import names_by_kind
 
-Device = Literal["h100", "h200", "a100", "a100-40", "cpu"]
-DEVICES: Final[dict[str, tuple[float, float]]] = {
-    "h100": (989e12, 80e9),
-    "h200": (989e12, 141e9),
-    "a100": (312e12, 80e9),
-    "a100-40": (312e12, 40e9),
-}
-"""Device -> FLOP/s in bfloat16, dense, and bytes of memory, as the maker publishes them for the SXM modules."""
-
 RELEASED = ("Qwen/Qwen-Audio", "Qwen/Qwen-Audio-Chat")  # their sizes are the defaults of ModelConfig
 SPARE = 0.92  # of a device's memory: the rest is the driver's and lost between blocks
 FRAMES_PER_S, POSITIONS_PER_S, BOUNDS = 100, 25, 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """What a plan assumes."""
-
-    device: Device = option("h100", "h100, h200, a100 (80 GB), a100-40, or cpu: this machine, whose speed is measured")
-    ranks: int = option(1, "devices that train together")
-    efficiency: float = option(0.4, "share of the device's peak that a step reaches, communication and waiting included")
-    clip_s: float = option(10.0, "seconds of a clip")
-    text_tokens: int = option(50, "positions of a sample beside its clip")
-    learned_tokens: int = option(25, "of them learned")
-
-    def __post_init__(self) -> None:
-        check_positive(self)
-        check_choice("device", self.device, (*DEVICES, "cpu"))
-        if self.efficiency > 1 or self.clip_s > 30:
-            raise ConfigError(f"efficiency {self.efficiency}, clip_s {self.clip_s}: expected at most 1 and at most 30")
 
 
 @dataclass(frozen=True, slots=True)

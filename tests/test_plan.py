@@ -15,7 +15,8 @@ from torch import Tensor
 from finetune.config import TrainConfig, train_config
 from finetune.flops import shape_of
 from finetune.memory import Sizes, activations, memory
-from finetune.plan import Plan, PlanOptions, make_plan, plan, shapes
+from finetune.plan import Plan, make_plan, plan, shapes
+from finetune.plan_config import PlanOptions
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio
 
