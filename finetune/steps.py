@@ -110,7 +110,7 @@ def take_step(
         done: steps before this one.
         stop: whether this rank is asked to stop; the amount "stop" counts the ranks that are.
     Raises:
-        TrainingError: a loss is not a number; the weights are as before.
+        TrainingError: a loss is not a number, and the weights are as before; or, under DeepSpeed, a gradient is not.
     """
     learner = backend.learner
     micros = [micro_of(made, learner.model.config) for made in share.made]
@@ -130,6 +130,8 @@ def take_step(
         raise TrainingError(_not_a_number(done, [name for part in backend.gather(rows) for name in part], config))
     norm = backend.update(learning_rate(config, done))
     if not math.isfinite(norm):
+        if backend.kind != "whole":  # DeepSpeed has stepped already
+            raise TrainingError(f"step {done + 1}: the gradient is not finite; go on from the last checkpoint with a lower --learning-rate")
         log.warning("step %d: the gradient is not finite; the step is left out", done + 1)
     means = {name: total / max(1.0, amounts[of]) for name, total, of in zip(("loss", "ctc", "class"), totals, AMOUNTS, strict=False)}
     return means | {"grad_norm": norm}, amounts

@@ -132,6 +132,12 @@ def test_starting_weights_of_another_shape_are_refused(tree: Path) -> None:
     assert prepare(config(tree, model=str(folder), encoder=None, decoder=None, ranks="", output_dir=str(tree / "next"))).step == 0
 
 
+def test_other_ranks_than_the_starting_checkpoints_are_refused(tree: Path) -> None:
+    train(config(tree, max_steps=3))
+    with pytest.raises(CheckpointError, match=r"were trained with .*; leave `ranks` out"):
+        prepare(config(tree, model=str(latest(tree / "run")), ranks="qwen_audio/mini/ranks.tiktoken", output_dir=str(tree / "next")))
+
+
 def test_new_tags_take_slots_behind_those_of_the_starting_checkpoint(tree: Path) -> None:
     train(config(tree, max_steps=3))
     named = {"languages": ["he", "ar"], "instructions": ["bird_species"]}
