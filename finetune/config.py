@@ -74,18 +74,14 @@ class TrainConfig:
     ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
     class_weight: float = option(0.0, "share of the encoder's classification loss on closed answers")
     augment: AugmentConfig | None = field(default=None, metadata={"help": "changes of what is heard: gain, noise, speed, SpecAugment"})
-    eval_file: str = option("", "rows on which answers are measured during training")
-    eval_steps: int = option(500, "measure answers every so many steps")
-    metric_for_best_model: str = option("", "metric by which the best checkpoint is kept")
     save_steps: int = option(500, "write a checkpoint every so many steps")
     save_total_limit: int = option(2, "keep so many checkpoints")
     logging_steps: int = option(50, "write a log line every so many steps")
-    report_to: Literal["none", "tensorboard"] = option("none", "where figures go beside the log")
 
     def __post_init__(self) -> None:
         if not (self.mixture.sources or self.train_file):
             raise ConfigError("nothing to train on: name files of rows with --train-file, or sources in the section `mixture`")
-        for name in ("save_steps", "save_total_limit", "logging_steps", "eval_steps", "batch_tokens", "batch_rows", "patience", "cache_mb"):
+        for name in ("save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
         for name in ("max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight"):

@@ -27,8 +27,8 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
     shared = {
         "output_dir", "max_steps", "num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "adam_beta1",
         "adam_beta2", "adam_epsilon", "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16",
-        "use_cpu", "gradient_checkpointing", "deepspeed", "seed", "eval_steps", "metric_for_best_model", "save_steps",
-        "save_total_limit", "logging_steps", "report_to", "resume_from_checkpoint", "optim",
+        "use_cpu", "gradient_checkpointing", "deepspeed", "seed", "save_steps",
+        "save_total_limit", "logging_steps", "resume_from_checkpoint", "optim",
     }  # fmt: skip
     ours = {spec.name for spec in dataclasses.fields(TrainConfig)}
     assert shared <= ours and shared <= theirs
