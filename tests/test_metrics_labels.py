@@ -227,3 +227,13 @@ def test_a_reference_that_cannot_be_read_is_an_error_and_so_is_none() -> None:
         Accuracy(INTENT).measure([sample(3, "", "set the alarm")])
     with pytest.raises(DataError, match="0004: no reference"):
         Accuracy().measure([sample(4, "x")])
+
+
+def test_f1_of_entities_agrees_with_scikit_learn() -> None:
+    rng = np.random.default_rng(4)
+    pairs = [Entity(kind, word) for kind in ("PERSON", "PLACE", "DATE") for word in ("ada", "rome", "monday", "ten")]
+    truth, found = (rng.random((120, len(pairs))) < share for share in (0.15, 0.2))
+    found |= truth & (rng.random(truth.shape) < 0.6)
+    written = [[write_entities([pairs[place] for place in np.flatnonzero(row)]) for row in rows] for rows in (found, truth)]
+    measured = EntityF1().measure([sample(number, *both) for number, both in enumerate(zip(*written, strict=True))])
+    assert measured.value == pytest.approx(f1_score(truth, found, average="micro"), abs=1e-12)
