@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
-from qwen_audio.command import common_flags, long_flag, run_command
-from qwen_audio.config import CommandParser
-
-Add = Callable[[argparse.ArgumentParser], None]
-Work = Callable[[argparse.Namespace], object]
+from qwen_audio.command import Commands, long_flag, run_one_of
 
 
 def main(argv: list[str] | None = None) -> int:
     """Make, check and mix the rows that training and measuring read."""
-    parser = CommandParser(prog="python -m data", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (text, add, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        add(command)
-        common_flags(command)
-    args = parser.parse_args(argv)
-    return run_command(args, COMMANDS[args.command][2])
+    return run_one_of(COMMANDS, "python -m data", main.__doc__, argv)
 
 
 def _list_flags(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +135,7 @@ def _construct(args: argparse.Namespace) -> str:
     return construct(args.output, args.rows, args.seed, args.tasks, args.workers, args.recorded)
 
 
-COMMANDS: dict[str, tuple[str, Add, Work]] = {
+COMMANDS: Commands = {
     "list": ("the 31 tasks and the corpora that serve them", _list_flags, _list),
     "prepare": ("walk a corpus in its official layout and write its rows", _prepare_flags, _prepare),
     "construct": ("make examples with exact labels of all 31 tasks, from nothing or from recordings", _construct_flags, _construct),

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eval.options import KINDS, ModelOptions, ParityOptions, RunOptions
-from qwen_audio.command import common_flags, long_flag, run_command
-from qwen_audio.config import CommandParser, add_flags, from_flags
+from qwen_audio.command import Commands, long_flag, run_one_of
+from qwen_audio.config import add_flags, from_flags
 from qwen_audio.errors import DataError
 
 if TYPE_CHECKING:
     from eval.commands import Asked
 
-Add = Callable[[argparse.ArgumentParser], None]
-Work = Callable[[argparse.Namespace], object]
 FORMS = ("text", "md", "json")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Answer benchmarks with a model, score the answers with intervals, compare runs and write reports."""
-    parser = CommandParser(prog="python -m eval", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (text, add, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        add(command)
-        common_flags(command)
-    args = parser.parse_args(argv)
-    return run_command(args, COMMANDS[args.command][2])
+    return run_one_of(COMMANDS, "python -m eval", main.__doc__, argv)
 
 
 def _data_flags(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -199,7 +189,7 @@ def _bundled(args: argparse.Namespace) -> str:
     return run(args.model, args.data_root, args.splits, args.fold, args.output)
 
 
-COMMANDS: dict[str, tuple[str, Add, Work]] = {
+COMMANDS: Commands = {
     "ls": ("the benchmarks, what each must hold and where its data must lie", _ls_flags, _ls),
     "validate": (
         "audit sets before anything is asked: counts, audio, duplicates, what can be had without hearing",

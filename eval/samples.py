@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -85,8 +85,3 @@ def _sample(row: Any, where: str) -> Sample:
         meta=dict(row.get("meta", {})),
         **known,
     )
-
-
-def languages_of(samples: Sequence[Sample]) -> list[str]:
-    """List the languages of samples in the order in which they appear."""
-    return list(dict.fromkeys(sample.language for sample in samples))

@@ -7,11 +7,15 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from qwen_audio.config import CommandParser
 from qwen_audio.errors import USER_ERRORS, fail
 
 STOPPED = 130  # exit code after Ctrl-C
+AddFlags = Callable[[argparse.ArgumentParser], None]
+Work = Callable[[argparse.Namespace], object]
+Commands = Mapping[str, tuple[str, AddFlags, Work]]  # name -> (help, its flags, what it does and returns to be printed)
 
 
 def version() -> str:
@@ -35,7 +39,7 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
 
 
-def run_command(args: argparse.Namespace, work: Callable[[argparse.Namespace], object]) -> int:
+def run_command(args: argparse.Namespace, work: Work) -> int:
     """Do a command's work, print what it returns, and return the exit code: 0 done, 1 the input's fault, 130 Ctrl-C."""
     level = logging.DEBUG if args.debug or args.verbose else logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -52,3 +56,15 @@ def run_command(args: argparse.Namespace, work: Callable[[argparse.Namespace], o
             raise
         return fail(error)
     return 0
+
+
+def run_one_of(commands: Commands, prog: str, description: str | None, argv: list[str] | None = None) -> int:
+    """Parse a program's arguments, do the one of its commands that they name, and return the exit code."""
+    parser = CommandParser(prog=prog, description=description)
+    parsers = parser.add_subparsers(dest="command", required=True)
+    for name, (text, add_flags, _) in commands.items():
+        command = parsers.add_parser(name, help=text, description=text)
+        add_flags(command)
+        common_flags(command)
+    args = parser.parse_args(argv)
+    return run_command(args, commands[args.command][2])

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -203,9 +202,3 @@ def is_installed() -> bool:
     except DataError:
         return False
     return True
-
-
-def data_folder() -> Path | None:
-    """Name the folder of the wheel's voices; None where the system's library knows its own."""
-    _, data = located()
-    return None if data is None else Path(data)
