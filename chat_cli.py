@@ -16,7 +16,7 @@ from qwen_audio.command import STOPPED, common_flags, long_flag
 from qwen_audio.config import CommandParser, GenerationOptions, LoadOptions, LongAudio, add_flags, from_flags, sampling_from_flags
 from qwen_audio.errors import USER_ERRORS, ConfigError
 from tag_schema.prefix import TagPrefix
-from tag_schema.tasks import TASKS, prefix_for
+from tag_schema.tasks import TASKS, is_sentence, prefix_for, read_task
 from tag_schema.vocabulary import TagError
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("error", "first", "split"),
         help="recordings over 30 s: refuse them (default), hear the first 30 s, or hear all in windows",
     )
-    tasks = parser.add_argument_group("tagged tasks, answered greedily", f"NAME is one of {', '.join(TASKS)}")
+    tasks = parser.add_argument_group(
+        "tagged tasks, answered greedily",
+        f"NAME is one of {', '.join(TASKS)}; or a whole tag sentence, as <|startofanalysis|>.., in which tags of the model's own may stand",
+    )
     tasks.add_argument("--task", metavar="NAME", help="a tagged task instead of a chat turn; -p is the question of audio_qa and music_qa")
     tasks.add_argument("--language", metavar="L", help="language that is spoken: en zh de es ko fr ja it, or one of the model's own")
     long_flag(tasks, "--text-language", metavar="L", help="language of the answer")
@@ -87,7 +90,7 @@ class Request:
 
     args: argparse.Namespace
     load: LoadOptions
-    task: TagPrefix | None
+    task: TagPrefix | str | None  # a sentence is read once the model's own tags are known
 
     @property
     def one_shot(self) -> bool:
@@ -115,8 +118,11 @@ def read_flags(argv: Sequence[str] | None) -> Request:
     args = parser.parse_args(argv)
     if args.audio.count("-") + (args.prompt == "-") > 1:
         parser.error("stdin can be read once: give one - for -a or -p")
-    if args.task is None and (args.language or args.text_language or args.timestamps is not None):
+    detailed = args.language or args.text_language or args.timestamps is not None
+    if args.task is None and detailed:
         parser.error("--language, --text-language and --timestamps belong to --task NAME")
+    if args.task is not None and is_sentence(args.task) and (detailed or args.prompt is not None):
+        parser.error("a tag sentence says languages, times and question itself: leave --language, --text-language, --timestamps and -p out")
     if args.task is not None and not args.audio:
         parser.error(f"--task {args.task} needs a recording: add -a FILE")
     if args.task is not None and (args.save or args.resume or args.system is not None):
@@ -140,8 +146,13 @@ def read_question() -> str:
     return sys.stdin.read().strip("\r\n")
 
 
-def task_prefix(args: argparse.Namespace) -> TagPrefix:
-    """Build the tag sentence that the flags ask for; typed text is only ever the question in it."""
+def task_prefix(args: argparse.Namespace) -> TagPrefix | str:
+    """Build the tag sentence that the flags ask for, or leave the one that they spell out to the model's own tags.
+
+    Typed text that is no tag is only ever the question in it.
+    """
+    if is_sentence(args.task):
+        return str(args.task)
     spoken, written = args.language, args.text_language
     prefix = prefix_for(args.task, language=spoken, text_language=written, timestamps=bool(args.timestamps), question=args.prompt)
     if prefix.timestamps and args.timestamps is False:
@@ -198,7 +209,8 @@ def run(request: Request, screen: Screen) -> int:
 
         options = sampling_from_flags(request.args, engine.task_options)
         groups = [clips] if request.args.task == PAIR_TASK else [[clip] for clip in clips]
-        task_run = TaskRun(engine, request.task, options, request.long_audio, screen, request.manner())
+        task = read_task(request.task, engine.tokenizer.custom) if isinstance(request.task, str) else request.task
+        task_run = TaskRun(engine, task, options, request.long_audio, screen, request.manner())
         return STOPPED if any(task_run.answer(group).stop == "cancelled" for group in groups) else 0
     dialogue = begin(request, engine, screen)
     if request.one_shot:

@@ -43,6 +43,10 @@ def _model_flags(parser: argparse.ArgumentParser) -> None:
     long_flag(parser, "--data-root", help="where relative audio paths begin (default: the file's folder)")
 
 
+def _tags_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tags", metavar="YAML", help="file whose custom_tags the rows may use too, such as a training configuration")
+
+
 def _check_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", help="rows in any of the known shapes: .jsonl, .json, .tar, .parquet")
     _model_flags(parser)
@@ -51,6 +55,7 @@ def _check_flags(parser: argparse.ArgumentParser) -> None:
     )
     long_flag(parser, "--max-lost", type=float, default=0.0, help="largest share of rows that may be lost (default: 0)")
     long_flag(parser, "--evaluation", action="store_true", help="accept rows of evaluation splits, as a benchmark does")
+    _tags_flag(parser)
     parser.add_argument("--show", type=int, default=2, help="rendered prompts to print (default: 2)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
 
@@ -63,6 +68,7 @@ def _check(args: argparse.Namespace) -> str:
     return check(
         args.files,
         model=args.model,
+        tags=args.tags,
         data_root=args.data_root,
         options=options,
         max_lost=args.max_lost,
@@ -74,6 +80,7 @@ def _check(args: argparse.Namespace) -> str:
 def _show_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="rows")
     parser.add_argument("row", help="line number, or the row's id")
+    _tags_flag(parser)
     parser.add_argument("--picture", help="write waveform and log-mel of the row's clips there, as PNG")
     _model_flags(parser)
 
@@ -81,7 +88,7 @@ def _show_flags(parser: argparse.ArgumentParser) -> None:
 def _show(args: argparse.Namespace) -> str:
     from data.show import show
 
-    return show(args.file, args.row, model=args.model, data_root=args.data_root, picture=args.picture)
+    return show(args.file, args.row, model=args.model, tags=args.tags, data_root=args.data_root, picture=args.picture)
 
 
 def _stats_flags(parser: argparse.ArgumentParser) -> None:

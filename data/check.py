@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.admission import Admission, AdmissionOptions, TokenCounts, examine, render_silent
+from data.groups import task_of
 from data.ledger import Entry, Ledger, summary
 from data.manifest import Record
 from data.rows import read_rows
@@ -67,11 +68,6 @@ class Report:
         self.lengths[place if record.audio else 0] += 1
 
 
-def task_of(record: Record) -> str:
-    """Name the line of the table that a record counts in: its family, or chat with or without audio."""
-    return record.family or ("chat" if record.audio else "text")
-
-
 def to_stdout(text: str) -> None:
     """Write a result where results go."""
     sys.stdout.write(text + "\n")
@@ -81,6 +77,7 @@ def check(
     files: Sequence[Path | str],
     *,
     model: str = "mini",
+    tags: Path | str | None = None,
     data_root: Path | str | None = None,
     options: AdmissionOptions = DECODED,
     max_lost: float = 0.0,
@@ -92,7 +89,7 @@ def check(
 
     Args:
         files: rows of any shape.
-        model: the checkpoint whose tokenizer and window count.
+        model, tags: the checkpoint whose tokenizer and window count, and new tags that it shall have; see show.words_of.
         data_root: where relative paths begin; each file's folder by default.
         options: what is let in; max_tokens is the model's window where it says nothing.
         max_lost: the share of rows that may be lost.
@@ -104,7 +101,7 @@ def check(
     Raises:
         DataError: a file is missing, or more is lost than allowed.
     """
-    tokenizer, config = words_of(model)
+    tokenizer, config = words_of(model, tags)
     if options.max_tokens is None:
         options = replace(options, max_tokens=config.decoder.window)
     report = Report(Ledger(keep=None if as_json else 0))

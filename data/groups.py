@@ -48,6 +48,11 @@ def group_name(record: Record) -> str:
     return f"{record.dataset or 'own'}/{record.family or 'chat'}"
 
 
+def task_of(record: Record) -> str:
+    """Name the task that a record counts in: its family, or chat with or without audio."""
+    return record.family or ("chat" if record.audio else "text")
+
+
 def family_of_group(group: str) -> str:
     """Return the family in a group's name."""
     return group.rpartition("/")[2]

@@ -25,7 +25,7 @@ from data.rows import parse_line
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.custom import CustomTags
 
-VERSION: Final = 1
+VERSION: Final = 2
 ABOUT, COLUMNS, LEDGER, ROWS = "index.json", "columns.bin", "ledger.jsonl", "rows.jsonl"
 # Every admitted row has one of each, 26 bytes in all; order lists the rows group after group.
 KINDS: Final = {"offset": "<u8", "line": "<u4", "seconds": "<f4", "tokens": "<u4", "order": "<u4", "group": "<u2"}

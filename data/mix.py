@@ -58,7 +58,7 @@ def mix(path: Path | str, *, model: str | None = "mini", draws: int = 100_000, s
     config = read_mixture_config(path, **changes)
     tokenizer = None
     if model is not None:
-        tokenizer, about = words_of(model)
+        tokenizer, about = words_of(model, path)
         config = replace(config, max_tokens=config.max_tokens or about.decoder.window)
     return describe(open_mixture(config, tokenizer, seed=seed, refuse=False), config, draws)
 

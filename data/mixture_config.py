@@ -97,11 +97,34 @@ def plain_sources(section: Any) -> Any:
     """Write a section's sources out: a bare string is a path, a bare source a list of one."""
     if not isinstance(section, Mapping) or "sources" not in section:
         return section
-    sources = section["sources"]
+    return {**section, "sources": source_list(section["sources"])}
+
+
+def source_list(sources: Any, name: str = "sources") -> list[Any]:
+    """Write sources out as plain_sources does.
+
+    Raises:
+        ConfigError: they are no list.
+    """
     listed = [sources] if isinstance(sources, (str, Mapping)) else sources
     if not isinstance(listed, (list, tuple)):
-        raise ConfigError(f"sources is {sources!r}: expected a list of paths and {{path: .., weight: ..}}")
-    return {**section, "sources": [{"path": source} if isinstance(source, str) else source for source in listed]}
+        raise ConfigError(f"{name} is {sources!r}: expected a list of paths and {{path: .., weight: ..}}")
+    return [{"path": source} if isinstance(source, str) else source for source in listed]
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Return the settings of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected settings, NAME: VALUE a line")
+    return values
 
 
 def mixture_config(section: Mapping[str, Any], where: str = SECTION) -> MixtureConfig:
@@ -118,12 +141,7 @@ def read_mixture_config(path: Path | str, **changes: Any) -> MixtureConfig:
     Raises:
         ConfigError: the file is missing, not YAML, or has an unknown or unfit setting.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected settings, NAME: VALUE a line")
+    values = read_yaml(path)
     section = values.get(SECTION, values)
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path}: {SECTION} is {section!r}: expected settings")

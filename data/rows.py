@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,21 @@ def read_row(row: Row, where: str, custom: CustomTags | None = None) -> Record:
     try:
         if not isinstance(row, Mapping):
             raise RowError("bad_row", f"expected a JSON object, found {type(row).__name__}")
-        return _read_native(row, where) if _is_native(row) else _read_foreign(row, where, custom)
+        return _named(_read_native(row, where) if _is_native(row) else _read_foreign(row, where, custom))
     except RowError as error:
         raise RowError(error.reason, error.detail, where) from error
     except (TagError, DataError) as error:
         found = isinstance(error, TagError) or isinstance(error.__cause__, TagError)
         reason = "unknown_tag" if found else "audio_count" if isinstance(error.__cause__, IndexError) else "bad_row"
         raise RowError(reason, str(error).removeprefix(f"{where}: "), where) from error
+
+
+def _named(record: Record) -> Record:
+    """Name the task of a tagged row that does not: one of the 31, else a user's own, which is called by its instruction."""
+    if record.family is not None or record.prefix is None:
+        return record
+    known = family_of(record.prefix)
+    return replace(record, family=known.name if known is not None else record.prefix.instruction)
 
 
 def _accounted(row: Any, where: str, custom: CustomTags | None) -> Record | Entry:
@@ -204,7 +213,7 @@ def _read_answered(
         if not clips:
             raise RowError("audio_count", "a tagged task hears a clip, and the row has none")
         known = family_of(prefix)
-        family = family or (known.name if known else None)
+        family = family or (known.name if known is not None else None)  # what it may answer depends on it
         return prefix, _needed(answer, answers, family), family
     if columns.get("input"):
         question += "\n" + as_text(columns.pop("input"), "input")

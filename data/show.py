@@ -7,8 +7,10 @@ from pathlib import Path
 
 from data.admission import AdmissionOptions, examine
 from data.examples import build_prompt, clip_reader
+from data.groups import task_of
 from data.ledger import Entry
 from data.manifest import Record
+from data.mixture_config import read_yaml
 from data.picture import draw
 from data.rows import read_rows
 from qwen_audio.audio import AudioClip
@@ -24,25 +26,35 @@ LINE = 100  # letters of a prompt's text in one line
 EVERYTHING = AdmissionOptions(long_audio="windows", evaluation=True)
 
 
-def words_of(model: str) -> tuple[Tokenizer, ModelConfig]:
+def words_of(model: str, tags: Path | str | None = None) -> tuple[Tokenizer, ModelConfig]:
     """Read the tokenizer and the settings of a checkpoint, without its weights.
 
     Args:
         model: "mini", a directory, or a hub id that is in the cache here.
+        tags: a YAML file, such as a training configuration, whose custom_tags the tokenizer shall have too.
     """
     folder = find_checkpoint(model)
-    return Tokenizer.from_directory(folder), read_settings(folder)
+    tokenizer = Tokenizer.from_directory(folder)
+    if tags is not None:
+        tokenizer = tokenizer.with_new_tags(read_yaml(tags).get("custom_tags", {}))
+    return tokenizer, read_settings(folder)
 
 
 def show(
-    file: Path | str, row: int | str, *, model: str = "mini", data_root: Path | str | None = None, picture: Path | str | None = None
+    file: Path | str,
+    row: int | str,
+    *,
+    model: str = "mini",
+    tags: Path | str | None = None,
+    data_root: Path | str | None = None,
+    picture: Path | str | None = None,
 ) -> str:
     """Render one row of a file as training would, and draw what it hears.
 
     Args:
         file: rows of any shape.
         row: the number of its line (in a JSON array its index), FILE:LINE as `check` prints it, or its id.
-        model: the checkpoint whose tokenizer is used.
+        model, tags: the checkpoint whose tokenizer is used, and new tags that it shall have; see words_of.
         data_root: where relative paths begin; the file's folder by default.
         picture: PNG to write the waveform and the log-mel of each clip to.
     Returns:
@@ -50,7 +62,7 @@ def show(
     Raises:
         DataError: there is no such row, or it cannot be trained on.
     """
-    tokenizer, config = words_of(model)
+    tokenizer, config = words_of(model, tags)
     root = Path(file).parent if data_root is None else Path(data_root)
     where, record = find_row(Path(file), row, tokenizer)
     found = examine(record, where, EVERYTHING, root, tokenizer)
@@ -93,9 +105,9 @@ def _heading(where: str, record: Record, prompt: Prompt) -> list[str]:
     audio, learned = sum(map(len, prompt.spans)), sum(prompt.learned)
     name = "" if record.id == where else f"  {record.id}"
     heard = "".join(f"\n  clip {number}: {clip_name(clip)}" for number, clip in enumerate(prompt.clips, 1))
-    kind = record.family or ("chat" if record.audio else "text")
     total = len(prompt.token_ids)
-    return [f"{where}{name}  {kind}", f"  {total} positions: {audio} audio, {total - audio} text, {learned} of them learned{heard}"]
+    counts = f"  {total} positions: {audio} audio, {total - audio} text, {learned} of them learned{heard}"
+    return [f"{where}{name}  {task_of(record)}", counts]
 
 
 def clip_name(clip: AudioClip) -> str:

@@ -14,7 +14,6 @@ from qwen_audio.model.checkpoints.find import BUNDLED_DIRECTORY
 from qwen_audio.model.checkpoints.load import load_checkpoint
 from qwen_audio.model.joint import QwenAudio
 from qwen_audio.tokenizer import Tokenizer
-from tag_schema.custom import as_tag, names_by_kind
 
 
 def starting_tokenizer(config: TrainConfig, source: Path | None) -> Tokenizer:
@@ -31,8 +30,7 @@ def starting_tokenizer(config: TrainConfig, source: Path | None) -> Tokenizer:
             f"ranks: {config.ranks} has sha256 {named.ranks_sha256}, the weights of {source} were trained with {found.ranks_sha256}; "
             "leave `ranks` out"
         )
-    new = [name for name in names_by_kind(config.custom_tags) if as_tag(name) not in found.custom]
-    return found.with_custom(found.custom.extend(new)) if new else found
+    return found.with_new_tags(config.custom_tags)
 
 
 def starting_model(config: TrainConfig, source: Path | None, tokenizer: Tokenizer, dtype: torch.dtype) -> QwenAudio:

@@ -26,7 +26,7 @@ from qwen_audio.model.placement import find_device, find_dtype
 from qwen_audio.prompt import Prompt, render_task
 from qwen_audio.tokenizer import StreamDecoder, Tokenizer
 from tag_schema.prefix import TagPrefix
-from tag_schema.tasks import prefix_for
+from tag_schema.tasks import read_task
 from tag_schema.vocabulary import SILENCE
 
 Audio = AudioClip | str | Path  # what is heard: a clip, or a file to read
@@ -167,8 +167,8 @@ class Engine:
 
         Args:
             audio: clips or files of at most 30 s; most tasks hear one.
-            task: a tag sentence, or the name of one of the 31 with its default languages (tag_schema.tasks.prefix_for
-                takes others). A model without tags is asked in words.
+            task: a tag sentence, built or written out, or the name of one of the 31 with its default languages
+                (tag_schema.tasks.prefix_for takes others). A model without tags is asked in words.
         Raises:
             TagError: there is no such task or tag; AudioError: a clip cannot be heard; PromptError: too many clips.
         """
@@ -206,7 +206,7 @@ class Engine:
 
     def _task_job(self, audio: Audio | Sequence[Audio], task: TagPrefix | str) -> Job:
         """Render a tagged task and say what its answer must keep to."""
-        prefix = prefix_for(task) if isinstance(task, str) else task
+        prefix = read_task(task, self.tokenizer.custom) if isinstance(task, str) else task
         clips = [hear(part) for part in ([audio] if isinstance(audio, (AudioClip, str, Path)) else audio)]
         if not clips:
             raise PromptError(f"{prefix.task}: no audio; a tagged task hears a clip, give one")

@@ -25,7 +25,7 @@ from qwen_audio.ranks import (
     write_tiktoken,
     write_transformers,
 )
-from tag_schema.custom import CustomTags
+from tag_schema.custom import CustomTags, as_tag, names_by_kind
 from tag_schema.vocabulary import (
     AUDIO_END,
     AUDIO_PAD,
@@ -155,8 +155,18 @@ class Tokenizer:
             return cls.from_transformers(folder / TOKENIZER_FILE)
         raise CheckpointError(f"{folder}: no tokenizer there; expected {', '.join(RANK_FILES)} or {TOKENIZER_FILE}")
 
-    def with_custom(self, custom: CustomTags) -> Tokenizer:
-        """Return the same tokenizer with other custom tags."""
+    def with_new_tags(self, values: Mapping[str, object]) -> Tokenizer:
+        """Return the same tokenizer with a user's tags behind those that it has.
+
+        Args:
+            values: {"languages": [..], "instructions": [..]}; names that it has already keep their slots.
+        Raises:
+            TagError: a name is malformed, or no slot is left.
+        """
+        new = [name for name in names_by_kind(values) if as_tag(name) not in self.custom]
+        if not new:
+            return self
+        custom = self.custom.extend(new)
         return Tokenizer(self._ranks, custom=custom, family=self.family, n_ranks=self.n_ranks, special=self.special)
 
     @property

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from tag_schema import answers
-from tag_schema.prefix import TagPrefix
+from tag_schema.custom import CustomTags
+from tag_schema.prefix import TagPrefix, parse_sentence
 from tag_schema.timestamps import srwt_to_words
 from tag_schema.vocabulary import TagError
 
@@ -252,7 +253,7 @@ def family(name: str) -> TaskFamily:
         TagError: no task has that name; the message lists those that there are.
     """
     if name not in TASKS:
-        raise TagError(f"task {name!r} does not exist; expected one of {', '.join(TASKS)}")
+        raise TagError(f"task {name!r} does not exist; expected a tag sentence, or one of {', '.join(TASKS)}")
     return TASKS[name]
 
 
@@ -286,6 +287,22 @@ def prefix_for(
     if timestamps and instruction is None and mine.task == "transcribe":
         chosen = None  # the released sentence for word times has no output instruction
     return TagPrefix(mine.task, audio, text, timestamps or mine.timestamps, chosen, _asked(task, question))
+
+
+def is_sentence(text: str) -> bool:
+    """Tell whether what names a task is a tag sentence rather than the name of one of the 31."""
+    return text.lstrip().startswith("<|")
+
+
+def read_task(text: str, custom: CustomTags | None = None) -> TagPrefix:
+    """Read what a task is asked by: a tag sentence, or the name of one of the 31 with its default languages.
+
+    Args:
+        custom: the model's own tags, which a sentence may hold.
+    Raises:
+        TagError: a malformed sentence, or no such task.
+    """
+    return parse_sentence(text, custom) if is_sentence(text) else prefix_for(text)
 
 
 def family_of(prefix: TagPrefix) -> TaskFamily | None:

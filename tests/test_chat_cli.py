@@ -220,13 +220,15 @@ def test_a_mistake_is_one_line_and_exit_code_1(
         (["-a", "-", "-p", "-"], "stdin can be read once"),
         (["-a", "-", "-a", "-"], "stdin can be read once"),
         (["--task", "asr"], "needs a recording"),
-        (["--task", "asrr", "-a", "x.wav"], "expected one of"),
+        (["--task", "asrr", "-a", "x.wav"], "expected a tag sentence, or one of"),
         (["--task", "asr", "-a", "x.wav", "-p", "What?"], "takes no question"),
         (["--task", "audio_qa", "-a", "x.wav"], "question is missing"),
         (["--task", "s2tt", "-a", "x.wav", "--language", "en"], "into which language"),
         (["--task", "speaker_verification", "-a", "x.wav"], "compares two"),
         (["--task", "asr", "-a", "x.wav", "--save", "f"], "belong to a chat"),
         (["--task", "srwt_en", "-a", "x.wav", "--no-timestamps"], "word times are what it is about"),
+        (["--task", "<|startoftranscript|>", "-a", "x.wav", "--language", "en"], "says languages, times and question itself"),
+        (["--task", "<|startoftranscript|>", "-a", "x.wav", "-p", "What?"], "says languages, times and question itself"),
         (["--language", "en"], "belong to --task"),
         (["--no-timestamps"], "belong to --task"),
         (["--long-audio", "cut"], "invalid choice"),
@@ -707,6 +709,11 @@ def test_a_saved_model_is_loaded_and_asked_in_a_language_of_its_own(
     assert all(answer["completion_tokens"] <= 5 and answer["audio"][0]["heard_seconds"] > 1 for answer in answers)
     assert chat_cli.main([*flags, "--task", "asr", "--language", "ru"]) == 1
     assert "ru" in capsys.readouterr().err
+    sentence = "<|startoftranscript|><|ar|><|transcribe|><|ar|><|notimestamps|><|wo_itn|>"
+    assert chat_cli.main([*flags, "--task", sentence]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == answers[2]["text"]
+    assert chat_cli.main([*flags, "--task", sentence.replace("<|ar|>", "<|ru|>")]) == 1
+    assert "<|ru|>" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_one_line_on_stderr(tmp_path: Path) -> None:

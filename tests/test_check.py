@@ -140,6 +140,15 @@ def test_the_first_rows_are_shown_with_what_is_learned_of_them(folder: Path) -> 
     ]
 
 
+def test_new_tags_are_known_where_a_file_names_them(folder: Path) -> None:
+    row = {"audio": "good.wav", "prompt": "<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|bird_species|>", "text": "wren"}
+    said, tables = checked(folder / "rows.jsonl", [row])
+    assert tables == "0 admitted, 1 lost (unknown_tag)" and "<|bird_species|>" in said[0]
+    (folder / "train.yaml").write_text("learning_rate: 1\ncustom_tags: {instructions: [bird_species]}\n", encoding="utf-8")
+    said, tables = checked(folder / "rows.jsonl", [row], tags=folder / "train.yaml", show=1)
+    assert tables.endswith("1 admitted") and "bird_species" in said[0].splitlines()[0]
+
+
 def test_relative_paths_begin_at_the_files_folder_or_where_it_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     assert checked(elsewhere, [tagged("good.wav")])[1].startswith("0 admitted")

@@ -96,6 +96,15 @@ def test_a_custom_tag_is_known_where_the_models_tags_are_given() -> None:
     assert prefix.audio_language == "ar"
 
 
+def test_a_tagged_row_without_a_task_is_called_by_the_one_that_its_sentence_asks_for() -> None:
+    row = {"audio": "a.wav", "prompt": ASR, "text": "x"}
+    assert read_row(row, "f:1").family == "asr" and read_row({**row, "family": "mine"}, "f:1").family == "mine"
+    native = {"id": "a", "audio": [{"path": "a.wav"}], "prefix": {"task": "keyword", "text_language": "en", "instruction": "scene"}}
+    assert read_row({**native, "target": "park"}, "f:1").family == "scene"
+    own = {"audio": "a.wav", "prompt": "<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|bird_species|>", "text": "wren"}
+    assert read_row(own, "f:1", CustomTags.from_names(["bird_species"])).family == "bird_species"
+
+
 def test_nothing_may_be_the_answer_of_a_task_that_can_find_nothing() -> None:
     assert read_row({"audio": "a.wav", "text": "", "task": "entity", "language": "en"}, "f:1").target == ""
 

@@ -14,8 +14,9 @@ import pytest
 
 from tag_schema import answers
 from tag_schema.answers import Entity, Intent, Note, Song, TimedLabel
+from tag_schema.custom import CustomTags
 from tag_schema.prefix import TagPrefix, parse_sentence
-from tag_schema.tasks import TASKS, family, family_of, language_name, natural_prompt, prefix_for
+from tag_schema.tasks import TASKS, family, family_of, language_name, natural_prompt, prefix_for, read_task
 from tag_schema.timestamps import Word
 from tag_schema.vocabulary import TagError
 
@@ -25,6 +26,14 @@ SENTENCES = json.loads((Path(__file__).parent / "golden" / "tags.json").read_tex
 def test_there_are_18_tasks_of_speech_5_of_sound_and_8_of_music() -> None:
     areas = [task.area for task in TASKS.values()]
     assert [areas.count(area) for area in ("speech", "sound", "music")] == [18, 5, 8]
+
+
+def test_a_task_is_asked_by_its_name_or_by_a_sentence_with_tags_of_ones_own() -> None:
+    assert read_task("scene") == prefix_for("scene") == read_task(f" {prefix_for('scene').sentence()}")
+    mine = prefix_for("scene").sentence().replace("scene", "bird_species")
+    with pytest.raises(TagError, match="a new tag must be named as a custom tag first"):
+        read_task(mine)
+    assert read_task(mine, CustomTags.from_names(["bird_species"])).instruction == "bird_species"
 
 
 def test_every_task_has_a_sentence_of_its_own() -> None:
@@ -82,7 +91,7 @@ def test_sentence_follows_what_is_asked_of_the_task(arguments: dict[str, Any], p
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ({"name": "asrr"}, "'asrr' does not exist; expected one of asr, s2tt"),
+        ({"name": "asrr"}, "'asrr' does not exist; expected a tag sentence, or one of asr, s2tt"),
         ({"name": "audio_qa"}, "the question is missing"),
         ({"name": "scene", "question": "Where?"}, "takes no question of yours"),
         ({"name": "age", "question": "How old?"}, "takes no question of yours"),
