@@ -26,7 +26,7 @@ from qwen_audio.audio import MIN_SAMPLES, WINDOW_SAMPLES, AudioClip
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import AudioError, DataError
 from qwen_audio.model.features import log_mel
-from qwen_audio.model.joint import NOT_LEARNED
+from qwen_audio.model.joint import NOT_LEARNED, learned_places
 from qwen_audio.prompt import Prompt
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.answers import Note, write_note
@@ -55,7 +55,7 @@ class Batch:
     @property
     def learned(self) -> int:
         """Count the positions that carry loss."""
-        return int((self.labels != NOT_LEARNED).sum())
+        return int(learned_places(self.labels, self.segment).sum())
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""

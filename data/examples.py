@@ -12,6 +12,7 @@ import numpy as np
 from data.archives import source_of
 from data.manifest import AudioRef, Record
 from qwen_audio.audio import SAMPLE_RATE, AudioClip, read_audio
+from qwen_audio.config import MOST_TIMED_TOKENS, MOST_TOKENS
 from qwen_audio.decoding import CUT_OFF_S
 from qwen_audio.errors import AudioFormatError, DataError, QwenAudioError
 from qwen_audio.prompt import Message, Prompt, render_chat, render_task
@@ -70,6 +71,11 @@ def build_prompt(record: Record, tokenizer: Tokenizer, read: ReadClip, *, with_t
         return render_chat(messages, tokenizer, learn=with_target)
     except QwenAudioError as error:
         raise DataError(f"record {record.id}: {error}") from error
+
+
+def most_tokens(record: Record) -> int:
+    """Return how many tokens a scored answer to a record may have, where nobody says."""
+    return MOST_TIMED_TOKENS if record.prefix is not None and record.prefix.timestamps else MOST_TOKENS
 
 
 def remembering(read: ReadClip, most_bytes: int = 1 << 30) -> ReadClip:

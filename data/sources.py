@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.admission import AdmissionOptions, count_tokens
 from data.corpus import UNREAD, Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
-from data.groups import prepared_records, split_rows
+from data.groups import Split, prepared_records, split_rows
 from data.index import IndexOptions
 from data.index_build import open_index
 from data.lengths import estimate_positions
@@ -54,17 +54,24 @@ def open_mixture(config: MixtureConfig, tokenizer: Tokenizer | None = None, *, s
     )
 
 
-def open_source(source: Source, config: MixtureConfig, tokenizer: Tokenizer | None, seed: int) -> Corpus:
+def open_source(source: Source, config: MixtureConfig, tokenizer: Tokenizer | None, seed: int, *, evaluation: bool = False) -> Corpus:
     """Open one source: the prepared sets, a file of rows, or all files that a pattern fits, one after another.
 
+    Args:
+        evaluation: rows to measure by rather than to train on: of dev and test splits too, of the prepared sets those of dev alone.
     Raises:
         DataError: no file fits.
     """
     root = source.data_root or config.data_root
     if source.prepared:
-        return _prepared(source, root, config, tokenizer, seed)
+        return _prepared(source, root, config, tokenizer, seed, "dev" if evaluation else "train")
     options = IndexOptions(
-        admission=AdmissionOptions(long_audio=config.long_audio, max_tokens=config.max_tokens, trust_durations=source.trust_durations),
+        admission=AdmissionOptions(
+            long_audio=config.long_audio,
+            max_tokens=config.max_tokens,
+            trust_durations=source.trust_durations,
+            evaluation=evaluation,
+        ),
         hold_out=config.hold_out,
         root=root,
         index_dir=config.index_dir,
@@ -77,15 +84,18 @@ def open_source(source: Source, config: MixtureConfig, tokenizer: Tokenizer | No
     return parts[0] if len(parts) == 1 else JoinedCorpus(parts, source.path)
 
 
-def _prepared(source: Source, root: str, config: MixtureConfig, tokenizer: Tokenizer | None, seed: int) -> MemoryCorpus:
-    """Make the records of the prepared sets; a row over 30 s serves none and is lost."""
-    rows = split_rows(root, source.splits, "train")
+def _prepared(
+    source: Source, root: str, config: MixtureConfig, tokenizer: Tokenizer | None, seed: int, split: Split
+) -> MemoryCorpus:  # fmt: skip
+    """Make the records of a split of the prepared sets; a row over 30 s serves none and is lost, and text alone is for training."""
+    rows = split_rows(root, source.splits, split)
     account = Account()
     for row in rows:
         if row["duration_s"] > WINDOW_S:
             account.lose(UNREAD, "too_long")  # in which group it would be, its records would say, and it has none
+    records = prepared_records(rows, source.pairs, seed)
     return MemoryCorpus(
-        prepared_records(rows, source.pairs, seed),
+        records if split == "train" else [record for record in records if record.audio],
         name=root,
         root=root,
         account=account,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qwen_audio.config import LoadOptions, LongAudio, check_choice, option
+from qwen_audio.config import MOST_TIMED_TOKENS, MOST_TOKENS, LoadOptions, LongAudio, check_choice, option
 from qwen_audio.errors import ConfigError
 
 KINDS = "a name, directory or hub id; transformers:DIR|HUB_ID; openai:NAME with --base-url; FILE.jsonl of predictions; pocketsphinx"
-MOST_TOKENS, MOST_TIMED_TOKENS = 256, 512  # as the released evaluation has it; words with their times are longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

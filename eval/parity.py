@@ -10,18 +10,18 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 
+from data.examples import most_tokens
 from data.manifest import Record
 from eval.batches import first_rows
 from eval.hearing import Hearing
-from eval.log import Line
-from eval.metrics.sample import Metric, NotComputed, Sample
+from eval.metrics.sample import Metric, NotComputed, Sample, sample_of
 from eval.models.asking import asked
 from eval.models.base import Answered, Asked, Model
 from eval.models.engine import EngineModel
 from eval.models.opening import open_model
 from eval.models.qwen2_audio import open_transformers
 from eval.options import ModelOptions, ParityOptions
-from eval.runner import answer_all, most_tokens, sample_of
+from eval.runner import answer_all
 from eval.score import parts_of
 from qwen_audio.audio import WINDOW_S
 from qwen_audio.config import LoadOptions
@@ -160,7 +160,7 @@ def compare_ways(one: Way, two: Way, rows: Sequence[Asked], records: Mapping[str
 
 def _sample(row: Asked, answer: Answered, record: Record) -> Sample:
     audio_s = sum(clip.duration_s for clip in row.heard)
-    return sample_of(record, Line("", row.id, answer.status, answer.text, answer.error), audio_s)
+    return sample_of(record, answer.text, status=answer.status, error=answer.error, audio_s=audio_s)
 
 
 def _value(metric: Metric, samples: Sequence[Sample]) -> float:

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.examples import most_tokens
 from data.manifest import Record
 from eval.batches import first_rows, plan
 from eval.cost import MIB, BatchCost, CostLog, host_peak_mib, write_cost
 from eval.hearing import Hearing, joined
 from eval.log import Line, LogWriter, line_key, part_name, read_log
-from eval.metrics.sample import Sample
+from eval.metrics.sample import Sample, sample_of
 from eval.models.asking import asked
 from eval.models.base import Answered, Asked, Model, ModelGone, failed, reason
-from eval.options import MOST_TIMED_TOKENS, MOST_TOKENS, RunOptions
+from eval.options import RunOptions
 from eval.progress import Progress
 from eval.workers import Place, Workers, share_cores
 from qwen_audio.errors import USER_ERRORS, ConfigError, DataError
@@ -194,11 +195,10 @@ class Shift:
             lines = read_log(self.job.folder)
         if lost := [row.id for batch in batches for row, key in zip(batch.rows, batch.keys, strict=True) if key not in lines]:
             raise DataError(f"{lost[0]} and {len(lost) - 1} other rows changed while the run was at work; run again, the rest is kept")
-        found = [
-            sample_of(self.records[row.id], lines[key], self.seconds[row.id])
-            for batch in batches
-            for row, key in zip(batch.rows, batch.keys, strict=True)
-        ]
+        found = []
+        for row, key in ((row, key) for batch in batches for row, key in zip(batch.rows, batch.keys, strict=True)):
+            record, line, audio_s = self.records[row.id], lines[key], self.seconds[row.id]
+            found.append(sample_of(record, line.answer, status=line.status, error=line.error, audio_s=audio_s))
         return sorted(found, key=lambda sample: sample.id)
 
     def _batch(self, names: Sequence[str]) -> Batch:
@@ -253,11 +253,6 @@ class Shift:
             rank=self.place.rank, ranks=self.place.ranks, again=again,
         )  # fmt: skip
         self.costs.append(took)
-
-
-def most_tokens(row: Record) -> int:
-    """Return how many tokens an answer may have, where nobody said."""
-    return MOST_TIMED_TOKENS if row.prefix is not None and row.prefix.timestamps else MOST_TOKENS
 
 
 def answer_all(model: Model, rows: Sequence[Asked], batch_size: int) -> list[Answered]:
@@ -331,21 +326,3 @@ def _tell_of_failures(samples: Sequence[Sample]) -> None:
         found = [sample for sample in samples if sample.status == status]
         if found:
             log.warning("%d of %d rows are %s; the first, %s: %s", len(found), len(samples), status, found[0].id, found[0].error)
-
-
-def sample_of(record: Record, line: Line, audio_s: float) -> Sample:
-    """Lay a row and its line together."""
-    language = record.prefix.text_language if record.prefix is not None else record.meta.get("language", "")
-    named = {"dataset": record.dataset} if record.dataset else {}
-    return Sample(
-        id=record.id,
-        status=line.status,
-        answer=line.answer,
-        references=record.references or (record.target,),
-        family=record.family or "chat",
-        language=language,
-        choices=record.choices,
-        meta={**named, **record.meta},
-        audio_s=audio_s,
-        error=line.error,
-    )

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from data.mixture_config import MixtureConfig
 from finetune.config import MIXTURE_FLAGS, NOT_FLAGS, TrainConfig, resumed_config, train_config
-from finetune.plan_config import PlanOptions
+from finetune.cost.plan_config import PlanOptions
 from qwen_audio.command import common_flags, long_flag, run_command
 from qwen_audio.config import CommandParser, add_flags, from_flags
 
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     vocabulary.add_argument("-o", "--output", required=True, help="file to write, in the tiktoken format")
     release = commands.add_parser("release", help="write a run's newest weights in bfloat16, as a checkpoint that can be shipped")
     long_flag(release, "--output-dir", required=True, help="the run")
+    release.add_argument("--best", action="store_true", help="its best measured weights instead")
     release.add_argument("-o", "--output", required=True, help="folder to write")
     plan = commands.add_parser("plan", help="predict memory, the time of a step and GPU-hours of a run before it is begun")
     plan.add_argument("--config", help="YAML file; flags lie over it")
@@ -40,7 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     export = commands.add_parser("export", help="write a model, or an adapter with its base, for transformers (Qwen2Audio)")
     export.add_argument("model", help="mini, a folder or a hub id")
     export.add_argument("-o", "--output", required=True, help="folder to write")
-    for command in (train, resume, plan, vocabulary, release, merge, export):
+    curves = commands.add_parser("curves", help="draw the curves of a run, or of several over each other")
+    curves.add_argument("run", nargs="+", help="folders of runs")
+    curves.add_argument("-o", "--output", default="curves.png", help="picture to write: .png, .svg or .pdf (default: curves.png)")
+    speed = commands.add_parser("speed", help="time training steps on this CPU: packed, padded, and transformers' Qwen2-Audio")
+    speed.add_argument("--rounds", type=int, default=7, help="counted steps of each; the median is told (default: 7)")
+    for command in (train, resume, plan, vocabulary, release, merge, export, curves, speed):
         common_flags(command)
     for command in (train, resume, plan):
         add_flags(command, MixtureConfig, skip=tuple(spec.name for spec in fields(MixtureConfig) if spec.name not in MIXTURE_FLAGS))
@@ -54,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         "release": _release,
         "merge": _merge,
         "export": _export,
+        "curves": _curves,
+        "speed": _speed,
     }
     return run_command(args, work[args.command])
 
@@ -82,13 +90,13 @@ def _vocabulary(args: argparse.Namespace) -> str:
 def _release(args: argparse.Namespace) -> str:
     from finetune.train import release
 
-    return release(args.output_dir, args.output)
+    return release(args.output_dir, args.output, best=args.best)
 
 
 def _plan(args: argparse.Namespace) -> str:
     config = train_config(args.config, {name: value for name, value in vars(args).items() if name != "ranks"})
     options = from_flags(PlanOptions, args)
-    from finetune.plan import plan
+    from finetune.cost.plan import plan
 
     return plan(config, options)
 
@@ -103,6 +111,18 @@ def _export(args: argparse.Namespace) -> str:
     from finetune.adapters import export
 
     return export(args.model, args.output)
+
+
+def _curves(args: argparse.Namespace) -> str:
+    from finetune.watch.curves import draw
+
+    return draw(args.run, args.output)
+
+
+def _speed(args: argparse.Namespace) -> str:
+    from finetune.cost.speed import measure
+
+    return measure(rounds=args.rounds)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from qwen_audio.model.checkpoints.adapter import (
     weights_sha256,
 )
 from qwen_audio.model.checkpoints.find import find_checkpoint
-from qwen_audio.model.checkpoints.load import load_checkpoint
+from qwen_audio.model.checkpoints.load import empty_model, load_checkpoint
 from qwen_audio.model.checkpoints.ours import save
 from qwen_audio.model.checkpoints.reading import read_json
 from qwen_audio.model.checkpoints.writing import Staged
@@ -188,6 +188,15 @@ def inject(model: QwenAudio, settings: LoraSettings) -> QwenAudio:
         rows = TagRows(embedding, settings.token_ids, tied=model.config.decoder.tied_embeddings)
         model.decoder.embedding = rows  # type: ignore[assignment]
     return model
+
+
+def empty_copy(model: QwenAudio, config: TrainConfig) -> QwenAudio:
+    """Build a model of the same parts, adapters among them, on the meta device: without weights."""
+    copy = empty_model(model.config)
+    if config.lora_r:
+        embedding = model.decoder.embedding
+        inject(copy, lora_settings(config, embedding.row_ids.tolist() if isinstance(embedding, TagRows) else ()))
+    return copy.pack(model.packed)
 
 
 def targets(model: nn.Module, patterns: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from finetune.config import TrainConfig
-from finetune.devices import Parallel, Single
+from finetune.devices import Parallel, Single, settled
 from finetune.zero import Zero, join
 from qwen_audio.errors import ConfigError
 
@@ -36,10 +36,11 @@ def open_backend(config: TrainConfig) -> Iterator[Single]:
         ConfigError: the group and the launcher disagree about its size.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if ranks == 1 and not config.deepspeed:
-        yield Single(config, device_of(config, 0))
-        return
     device = device_of(config, int(os.environ.get("LOCAL_RANK", "0")))
+    config = settled(config, device)
+    if ranks == 1 and not config.deepspeed:
+        yield Single(config, device)
+        return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     logging.getLogger().setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) else logging.getLogger().level)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,12 @@ from qwen_audio.model.checkpoints.load import empty_model
 from qwen_audio.model.checkpoints.ours import save
 from qwen_audio.tokenizer import Tokenizer
 
+log = logging.getLogger(__name__)
 STATE_FILE = "run.json"
 HEADS_FILE = "auxiliary.safetensors"
 RANDOM_FILE = "random.json"
+ASIDE = "before"
+LAST, BEST = "last", "best"  # links to checkpoints: the newest, and the best measured
 
 
 def step_folder(output_dir: Path | str, step: int) -> Path:
@@ -42,14 +47,22 @@ def latest(output_dir: Path | str) -> Path | None:
 
 
 def write(
-    output_dir: Path | str, backend: Single, state: Mapping[str, Any], *, tokenizer: Tokenizer, keep: int, base: Base | None = None
+    output_dir: Path | str,
+    backend: Single,
+    state: Mapping[str, Any],
+    *,
+    tokenizer: Tokenizer,
+    keep: int,
+    best_step: int = -1,
+    base: Base | None = None,
 ) -> Path:
-    """Write the checkpoint of one step beside the others and delete the oldest past `keep`.
+    """Write the checkpoint of one step beside the others and delete the oldest past `keep`, but never the best.
 
     It is written under another name, to the disk itself, and gets its own at the very end: a checkpoint that can be seen is whole.
 
     Args:
         state: plain values: "step", "data" (the place in the data) and what else a resume needs.
+        best_step: whose checkpoint is the best so far; -1 where none is.
         base: with LoRA, what the adapters stand beside; they are written alone.
     Raises:
         CheckpointError: the disk is full or fails; the checkpoints before it stay.
@@ -83,10 +96,47 @@ def write(
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(draft, folder)
         _sync(folder.parent)
+        best = step_folder(output_dir, best_step)
+        link(output_dir, LAST, folder)
+        link(output_dir, BEST, best)
         for old in sorted(Path(output_dir).glob("step-???????"))[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old != best:
+                shutil.rmtree(old, ignore_errors=True)
     backend.barrier()
     return folder
+
+
+def set_aside(output_dir: Path | str, step: int) -> Path | None:
+    """Move the checkpoints past a step, which are another run's or of another course of this one, into a folder of their own.
+
+    A run that begins at that step would else be taken up from them. Returns where they are; None where there were none.
+    """
+    root = Path(output_dir)
+    later = [path for path in sorted(root.glob("step-???????")) if path > step_folder(root, step)]
+    if not later:
+        return None
+    number = next(number for number in count(1) if not (root / f"{ASIDE}-{number}").exists())
+    aside = root / f"{ASIDE}-{number}"
+    aside.mkdir()
+    for path in later:
+        path.rename(aside / path.name)
+    for name in (LAST, BEST):
+        if (root / name).is_symlink() and not (root / name).exists():
+            (root / name).unlink()
+    return aside
+
+
+def link(output_dir: Path | str, name: str, folder: Path) -> None:
+    """Let a name in output_dir stand for a checkpoint that is there; where a disk has no links the name is missing, and that is said."""
+    if not folder.is_dir():
+        return
+    draft = Path(output_dir) / f"{name}.part"
+    try:
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(folder.name, target_is_directory=True)
+        os.replace(draft, Path(output_dir) / name)
+    except OSError as error:
+        log.warning("%s cannot be made a link to %s (%s)", Path(output_dir) / name, folder.name, error.strerror)
 
 
 def _write_model(draft: Path, learner: Learner, weights: Mapping[str, Tensor], tokenizer: Tokenizer, base: Base | None) -> None:

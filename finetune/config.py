@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from data.augment_config import AugmentConfig
-from data.mixture_config import SECTION, MixtureConfig, Source, plain_sources
+from data.mixture_config import SECTION, MixtureConfig, Source, plain_sources, read_yaml, source_list
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
 
@@ -18,7 +16,16 @@ from qwen_audio.errors import ConfigError
 MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio", "max_tokens", "max_lost", "index_dir", "index_workers"})
 
 CONFIG_FILE = "config.json"  # in output_dir: the settings of its run; JSON is YAML too
-NOT_FLAGS = ("custom_tags", "encoder", "decoder", "augment")  # sections of the file
+NOT_FLAGS = ("custom_tags", "encoder", "decoder", "augment", "validation")  # sections of the file
+Report = Literal["auto", "tensorboard", "none"]
+AT_LEAST_1 = (
+    "save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb", "max_eval_samples",
+    "per_device_eval_batch_size",
+)  # fmt: skip
+AT_LEAST_0 = (
+    "max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight", "eval_steps",
+    "early_stopping_patience",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,10 @@ class TrainConfig:
 
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     train_file: tuple[str, ...] = option((), "files of rows to train on, beside the sources of the mixture")
+    validation_file: tuple[str, ...] = option((), "files of rows to measure the run by as it learns; nothing is trained on them")
+    validation: tuple[Source, ...] = field(
+        default=(), metadata={"help": "more of them, written as the mixture's sources are; of prepared sets the dev rows"}
+    )
     output_dir: str = option("runs/mini", "where checkpoints and the log go")
     resume_from_checkpoint: str = option("auto", "auto goes on from output_dir's newest checkpoint, none begins anew, else a step's folder")
     model: str = option("", "start from this checkpoint: mini, a folder or a hub id; empty builds a new model of the sections below")
@@ -65,7 +76,9 @@ class TrainConfig:
     patience: int = option(4096, "draws after which a row is given out at the latest, however rare its length")
     packing: bool = option(True, "compute nothing for padding; the same loss as without")
     gradient_checkpointing: bool = option(False, "compute blocks again in the backward pass, to save memory")
-    bf16: bool = option(True, "multiply in bfloat16; weights and optimiser stay float32")
+    bf16: bool | None = option(
+        None, "multiply in bfloat16; weights and optimiser stay float32; where nobody says, on devices that have units for it"
+    )
     use_cpu: bool = option(False, "leave accelerators alone")
     deepspeed: Literal["", "zero1", "zero2", "zero3"] = option("", "share optimiser (1), gradients (2), weights (3) among ranks")
     offload: bool = option(False, "DeepSpeed: keep the optimiser, and under zero3 the weights, in the host's memory")
@@ -74,17 +87,29 @@ class TrainConfig:
     ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
     class_weight: float = option(0.0, "share of the encoder's classification loss on closed answers")
     augment: AugmentConfig | None = field(default=None, metadata={"help": "changes of what is heard: gain, noise, speed, SpecAugment"})
+    eval_steps: int = option(0, "measure by the validation rows every so many steps; 0: as often as save_steps")
+    eval_on_start: bool = option(False, "measure before the first step too")
+    max_eval_samples: int = option(200, "validation rows at most, as many of each group as there are; always the same ones")
+    per_device_eval_batch_size: int = option(8, "validation rows that a device computes at once")
+    predict_with_generate: bool = option(True, "answer the validation rows and score the answers by the metrics of their tasks")
+    metric_for_best_model: str = option(
+        "",
+        "which checkpoint is kept as the best: by score (a mean over the tasks), loss, or TASK/METRIC, as in asr/wer; "
+        "score where nobody says, without answers loss",
+    )
+    early_stopping_patience: int = option(0, "end the run after so many measurements that were no better than the best; 0: never")
     save_steps: int = option(500, "write a checkpoint every so many steps")
-    save_total_limit: int = option(2, "keep so many checkpoints")
+    save_total_limit: int = option(2, "keep so many checkpoints, and the best one beside them")
     logging_steps: int = option(50, "write a log line every so many steps")
+    report_to: Report = option("auto", "tensorboard: its files beside the log; auto: where it is installed")
 
     def __post_init__(self) -> None:
         if not (self.mixture.sources or self.train_file):
             raise ConfigError("nothing to train on: name files of rows with --train-file, or sources in the section `mixture`")
-        for name in ("save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb"):
+        for name in AT_LEAST_1:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
-        for name in ("max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight"):
+        for name in AT_LEAST_0:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 0 or more")
         if not (self.max_steps or self.num_train_epochs > 0):
@@ -97,10 +122,30 @@ class TrainConfig:
             raise ConfigError("stage encoder learns by ctc_weight and class_weight: expected one of them above 0")
         if self.stage == "sft" and self.auxiliary:
             raise ConfigError("ctc_weight and class_weight teach the encoder, which stage sft freezes: leave them at 0")
+        self._check_validation()
         if self.deepspeed and self.optim != "adamw":
             raise ConfigError(f"optim is {self.optim}: its matrices cannot be cut into shares; take adamw with deepspeed")
         if self.offload and not self.deepspeed:
             raise ConfigError("offload needs deepspeed: zero1, zero2 or zero3")
+
+    def _check_validation(self) -> None:
+        measured = bool(self.validated_by)
+        if measured and self.stage == "encoder":
+            raise ConfigError("stage encoder teaches no answers: validation rows are for the other stages")
+        if not measured and (self.early_stopping_patience or self.eval_steps):
+            raise ConfigError("eval_steps and early_stopping_patience need rows to measure by: name them with --validation-file")
+        if not self.predict_with_generate and self.best_by != "loss":
+            raise ConfigError(f"metric_for_best_model is {self.best_by}, and without predict_with_generate there is but the loss")
+
+    @property
+    def best_by(self) -> str:
+        """What the best checkpoint is chosen by."""
+        return self.metric_for_best_model or ("score" if self.predict_with_generate else "loss")
+
+    @property
+    def validated_by(self) -> tuple[Source, ...]:
+        """The sources of validation rows, files among them."""
+        return (*self.validation, *(Source(path=path) for path in self.validation_file))
 
     @property
     def auxiliary(self) -> bool:
@@ -111,21 +156,6 @@ class TrainConfig:
     def blend(self) -> MixtureConfig:
         """The mixture with the files of train_file among its sources."""
         return replace(self.mixture, sources=(*self.mixture.sources, *(Source(path=path) for path in self.train_file)))
-
-
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Return the settings of a YAML file.
-
-    Raises:
-        ConfigError: the file is missing or not a mapping.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected settings, NAME: VALUE a line")
-    return values
 
 
 def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConfig:
@@ -139,6 +169,8 @@ def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConf
     if isinstance(section, Mapping):
         section = {**section, **{spec.name: given[spec.name] for spec in fields(MixtureConfig) if spec.name in MIXTURE_FLAGS & set(given)}}
     settings = {spec.name: given[spec.name] for spec in fields(TrainConfig) if spec.name in given}
+    if "validation" in values:
+        settings["validation"] = source_list(values["validation"], "validation")
     return from_mapping(TrainConfig, {**values, **settings, SECTION: section}, str(path or "flags"))
 
 

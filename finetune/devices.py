@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,11 +18,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Muon, Optimizer
 
 from finetune.config import TrainConfig
+from finetune.cost.flops import CostModel
 from finetune.learner import Learner, Micro, moved
+from finetune.stages import train_mode
 from qwen_audio.errors import CheckpointError
+from qwen_audio.model.joint import QwenAudio
 
 T = TypeVar("T")
 OPTIMISER_FILE = "optimiser.safetensors"
+NO_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in signature(DistributedDataParallel).parameters)
+BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")  # without one of them a CPU is tens of times slower in bfloat16 than in float32
 
 
 class Single:
@@ -29,6 +36,7 @@ class Single:
     Attributes:
         rank, ranks: this process's number and how many there are.
         kind: names how the optimiser's state is stored: "whole", or by shares.
+        cost: the operations of what is learned; from `take` on.
     """
 
     kind = "whole"
@@ -50,29 +58,29 @@ class Single:
 
     def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
         """Take what is to learn, and build the optimisers of its groups; see stages.parameter_groups."""
-        self.learner = learner.to(self.device)
+        self.learner, self.cost = learner.to(self.device), CostModel(learner.model)
         self.groups = list(groups)
         self.shares = [float(group["share"]) for group in groups]
         self.optimisers = make_optimisers(self.config, groups)
 
-    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> Tensor:
-        """Add the gradients of a micro-batch and return the sums of its losses, (3,).
+    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a micro-batch and return the sums of its losses, (3,), and the loss of each learned position, (n,).
 
         Args:
             scales: see Learner.forward.
             last: whether this is the step's last micro-batch.
         """
         with self._gathering(last):
-            loss, sums = self._forward(micro._replace(batch=moved(micro.batch, self.device)), scales)
+            loss, sums, each = self._forward(micro._replace(batch=moved(micro.batch, self.device)), scales)
             loss.backward()
-        return sums
+        return sums, each
 
     def _gathering(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
-        loss, sums = self.learner(micro, scales)
-        return loss, sums
+    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+        loss, sums, each = self.learner(micro, scales)
+        return loss, sums, each
 
     def update(self, rate: float) -> float:
         """Take an optimiser step at a learning rate and return the gradient's norm; without a step where that is not finite."""
@@ -103,6 +111,14 @@ class Single:
 
     def barrier(self) -> None:
         """Wait for the other ranks."""
+
+    @contextmanager
+    def speaker(self) -> Iterator[QwenAudio]:
+        """Give the model, whole at every rank, to answer with; in the end it is as before, ready to learn."""
+        try:
+            yield self.learner.model
+        finally:
+            train_mode(self.learner)
 
     def weights(self, *, learning: bool = False) -> dict[str, Tensor]:
         """Return the learner's tensors by name, whole, or only those that learn, as the first rank needs them; none at the others."""
@@ -137,15 +153,16 @@ class Parallel(Single):
     def take(self, learner: Learner, groups: Sequence[dict[str, Any]]) -> None:
         """See Single.take."""
         super().take(learner, groups)
-        ids = [self.device.index] if self.device.type == "cuda" else None
-        self.wrapped = DistributedDataParallel(self.learner, device_ids=ids, broadcast_buffers=False)  # positions alone, which never change
+        ids: Any = [self.device.index] if self.device.type == "cuda" else None
+        still: Any = {NO_BUFFERS: False}  # they are positions alone, which never change
+        self.wrapped = DistributedDataParallel(self.learner, device_ids=ids, **still)
 
     def _gathering(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.wrapped.no_sync()
 
-    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
-        loss, sums = self.wrapped(micro, scales)
-        return loss, sums
+    def _forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+        loss, sums, each = self.wrapped(micro, scales)
+        return loss, sums, each
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """See Single.sum; in float64, in the order of the ranks."""
@@ -175,6 +192,14 @@ class Parallel(Single):
     def close(self) -> None:
         """See Single.close."""
         dist.destroy_process_group()
+
+
+def settled(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """Settle what the settings leave to the device: bfloat16 on accelerators and on CPUs that have units for it."""
+    if config.bf16 is not None:
+        return config
+    units = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return replace(config, bf16=device.type == "cuda" or any(units.get(name, False) for name in BF16_UNITS))
 
 
 def make_optimisers(config: TrainConfig, groups: Sequence[dict[str, Any]]) -> list[Optimizer]:

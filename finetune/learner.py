@@ -45,8 +45,9 @@ class Learner(nn.Module):
         self.model, self.heads, self.autocast = model, heads, autocast
         self.speaks = config.stage != "encoder"
 
-    def forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Return the loss to go back from, and the sums of the three losses, (3,), which carry no gradient.
+    def forward(self, micro: Micro, scales: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss to go back from and, without gradients, the sums of the three losses, (3,), and the loss of each
+        learned position, (n,), row by row.
 
         Args:
             scales: what the sums of the language, CTC and classification losses are multiplied by in the loss.
@@ -54,10 +55,12 @@ class Learner(nn.Module):
         batch = micro.batch
         with torch.autocast(batch.token_ids.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             audio, ctc, classified = self._hear(micro)
-            language = self._speak(batch, audio) if self.speaks else ctc * 0.0
-        sums = torch.stack([language.float(), ctc.float(), classified.float()])
+            each = self._speak(batch, audio) if self.speaks else ctc.new_zeros(0)
+        sums = torch.stack([each.sum(), ctc.float(), classified.float()])
         loss = (sums * torch.tensor(scales, device=sums.device)).sum()
-        return (loss * 0.0 if micro.idle else loss), sums.detach() * (0.0 if micro.idle else 1.0)
+        if micro.idle:
+            return loss * 0.0, sums.detach() * 0.0, each.detach()[:0]
+        return loss, sums.detach(), each.detach()
 
     def _hear(self, micro: Micro) -> tuple[list[Tensor], Tensor, Tensor]:
         """Run the encoder: vectors for the decoder, sums of the CTC and the classification loss."""
@@ -70,14 +73,13 @@ class Learner(nn.Module):
         return (self.model.bound(*encoder.project(states, lengths)) if self.speaks else []), ctc, classified
 
     def _speak(self, batch: Batch, audio: Sequence[Tensor]) -> Tensor:
-        """Return the sum of the language loss."""
+        """Return the language loss of each learned position, (n,)."""
         # Not by calling the model: DeepSpeed finds the tensors of what a module returns in plain tuples alone.
         hidden, segment, labels = self.model.read(
             batch.token_ids, audio=audio, places=batch.places, segment=batch.segment, positions=batch.positions, labels=batch.labels
         )
         assert labels is not None
-        loss, n_learned = self.model.loss(hidden, labels, segment)
-        return loss * n_learned
+        return self.model.token_losses(hidden, labels, segment)
 
 
 def micro_of(made: TrainingBatch | None, config: ModelConfig) -> Micro:

@@ -6,28 +6,50 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from data.batches import BatchPlan, DataState, deal, global_batches, micro_batches
 from data.batching import Batch, BatchMaker, TrainingBatch
 from data.examples import clip_reader, remembering
+from data.groups import task_of
+from data.manifest import Record
 from data.mixture import Draw, Mixture
 from data.run_ledger import RunLedger
-from finetune.auxiliary import Auxiliary
 from finetune.config import TrainConfig
+from finetune.cost.flops import shape_of
 from finetune.devices import Single
 from finetune.learner import Micro, micro_of
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import QwenAudioError
-from qwen_audio.model.joint import NOT_LEARNED
+from qwen_audio.model.joint import learned_places
 from qwen_audio.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
-AMOUNTS = ("learned", "ctc", "class", "rows", "audio_s", "positions", "places", "stop")
+AMOUNTS = ("learned", "ctc", "class", "rows", "audio_s", "positions", "real", "computed", "flops", "stop")
+"""What a step holds: learned positions; clips with a CTC loss, and with a class; rows, seconds of audio, positions of the decoder;
+positions of encoder and decoder together (40 ms each), real ones and those computed; useful operations; ranks asked to stop."""
 COUNTED = 1_000_000  # draws that are laid into batches to count the steps of an epoch; more are judged by these
 
 
 class TrainingError(QwenAudioError):
     """A run cannot go on; the message says from where it can."""
+
+
+class StepTaken(NamedTuple):
+    """What a step gave.
+
+    Attributes:
+        losses: means over the global batch, and the gradient's norm; empty where the batch had no row.
+        amounts: of the global batch, AMOUNTS.
+        tasks: task -> sum of its losses, its learned positions.
+    """
+
+    losses: dict[str, float]
+    amounts: dict[str, float]
+    tasks: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -101,29 +123,33 @@ def learning_rate(config: TrainConfig, done: int) -> float:
 
 
 def take_step(
-    backend: Single, config: TrainConfig, share: Share, done: int, *, stop: bool = False
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Learn from a global batch and return its losses, means over all ranks, and its amounts (AMOUNTS); no losses where it has no row.
+    backend: Single, config: TrainConfig, share: Share, done: int, *, tasks: Sequence[str] = (), stop: bool = False
+) -> StepTaken:
+    """Learn from a global batch.
 
     Args:
         config: with max_steps counted.
         done: steps before this one.
+        tasks: whose losses are told apart, the same at every rank.
         stop: whether this rank is asked to stop; the amount "stop" counts the ranks that are.
     Raises:
         TrainingError: a loss is not a number, and the weights are as before; or, under DeepSpeed, a gradient is not.
     """
     learner = backend.learner
     micros = [micro_of(made, learner.model.config) for made in share.made]
-    amounts = dict(zip(AMOUNTS, backend.sum([*_amounts(micros, share, learner.heads), float(stop)]), strict=True))
+    amounts = dict(zip(AMOUNTS, backend.sum([*_amounts(micros, share, backend), float(stop)]), strict=True))
     weights = (1.0 if learner.speaks else 0.0, config.ctc_weight, config.class_weight)
     if not any(amounts[name] for weight, name in zip(weights, AMOUNTS, strict=False) if weight):
-        return {}, amounts
+        return StepTaken({}, amounts, {})
     per = [weight / max(1.0, amounts[name]) for weight, name in zip(weights, AMOUNTS, strict=False)]
-    sums = [0.0, 0.0, 0.0]
-    for number, micro in enumerate(micros, 1):
-        found = backend.backward(micro, [backend.scale * factor for factor in per], last=number == len(micros))
-        sums = [one + other for one, other in zip(sums, found.tolist(), strict=True)]
-    totals = backend.sum(sums)
+    sums = torch.zeros(3 + 2 * len(tasks), dtype=torch.float64)
+    for number, (micro, made) in enumerate(zip(micros, share.made, strict=True), 1):
+        found, each = backend.backward(micro, [backend.scale * factor for factor in per], last=number == len(micros))
+        sums[:3] += found.cpu()
+        if made is not None and tasks and len(each):
+            sums[3:] += sums_by_task(made.batch, made.records, each.cpu(), tasks).flatten()
+    told = backend.sum(sums.tolist())
+    totals, by_task = told[:3], told[3:]
     if not all(map(math.isfinite, totals)):
         backend.forget()
         rows = [record.id for made in share.made if made is not None for record in made.records]
@@ -133,29 +159,45 @@ def take_step(
         if backend.kind != "whole":  # DeepSpeed has stepped already
             raise TrainingError(f"step {done + 1}: the gradient is not finite; go on from the last checkpoint with a lower --learning-rate")
         log.warning("step %d: the gradient is not finite; the step is left out", done + 1)
-    means = {name: total / max(1.0, amounts[of]) for name, total, of in zip(("loss", "ctc", "class"), totals, AMOUNTS, strict=False)}
-    return means | {"grad_norm": norm}, amounts
+    named = zip(("loss", "ctc", "class"), weights, totals, AMOUNTS, strict=False)
+    means = {name: total / max(1.0, amounts[of]) for name, weight, total, of in named if weight}
+    of_task = {task: (by_task[place], by_task[len(tasks) + place]) for place, task in enumerate(tasks)}
+    return StepTaken(means | {"grad_norm": norm}, amounts, of_task)
 
 
-def learned(batch: Batch) -> int:
-    """Count the positions whose label is learned, as QwenAudio.loss does."""
-    inside = batch.segment[:, 1:] == batch.segment[:, :-1]
-    return int(((batch.labels[:, 1:] != NOT_LEARNED) & inside).sum())
+def sums_by_task(batch: Batch, records: Sequence[Record], each: Tensor, tasks: Sequence[str]) -> Tensor:
+    """Sum the losses of learned positions up by their row's task, and count them: (2, n_tasks) float64, sums and counts.
+
+    Args:
+        records: of the batch's rows.
+        each: (n,) the losses, row by row, as QwenAudio.token_losses gives them.
+    """
+    number = {task: place for place, task in enumerate(tasks)}
+    of_row = torch.tensor([number[task_of(record)] for record in records])
+    places = of_row[learned_places(batch.labels, batch.segment).nonzero()[:, 0]]
+    found = torch.zeros(2, len(tasks), dtype=torch.float64)
+    found[0].index_add_(0, places, each.double())
+    found[1].index_add_(0, places, torch.ones_like(each, dtype=torch.float64))
+    return found
 
 
-def _amounts(micros: Sequence[Micro], share: Share, heads: Auxiliary | None) -> list[float]:
-    """Count what this rank's share holds, in the order of AMOUNTS."""
+def _amounts(micros: Sequence[Micro], share: Share, backend: Single) -> list[float]:
+    """Count what this rank's share holds and takes, in the order of AMOUNTS."""
+    learner, heads = backend.learner, backend.learner.heads
     real = [micro for micro in micros if not micro.idle]
     batches = [made.batch for made in share.made if made is not None]
     clips = [heads.counts(micro.owners) for micro in real] if heads is not None else []
+    shapes = [shape_of(batch, packed=learner.model.packed, speaks=learner.speaks) for batch in batches]
     return [
-        float(sum(learned(batch) for batch in batches)),
+        float(sum(batch.learned for batch in batches)),
         float(sum(spoken for spoken, _ in clips)),
         float(sum(named for _, named in clips)),
         float(sum(len(made.records) for made in share.made if made is not None)),
         sum(float(batch.frames.sum()) for batch in batches) / 100,
         float(sum(int((batch.segment > 0).sum()) for batch in batches)),
-        float(sum(batch.segment.numel() for batch in batches)),
+        sum(shape_of(batch, packed=True, speaks=learner.speaks).positions for batch in batches),
+        sum(shape.positions for shape in shapes),
+        sum(backend.cost.step(shape).useful for shape in shapes),
     ]
 
 

@@ -10,19 +10,22 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
-from finetune.adapters import outside_parameters
+from finetune.adapters import empty_copy, outside_parameters
 from finetune.config import TrainConfig
+from finetune.cost.flops import CostModel
 from finetune.devices import Parallel
 from finetune.learner import Learner, Micro, moved
 from qwen_audio.errors import CheckpointError, ConfigError
+from qwen_audio.model.joint import QwenAudio
 
 FOLDER: Final = "zero"
 UNIVERSAL: Final = "universal"
@@ -81,7 +84,7 @@ class Zero(Parallel):
             ConfigError: DeepSpeed counts other ranks than the group has.
         """
         config, package = self.config, deepspeed()
-        self.learner = learner
+        self.learner, self.cost = learner, CostModel(learner.model)
         self.shares = [float(group["share"]) for group in groups]
         plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
         optimiser = AdamW(plain, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon)
@@ -119,12 +122,12 @@ class Zero(Parallel):
         for parameter in [*outside_parameters(model), *bounds]:
             package.zero.register_external_parameter(self.learner, parameter)
 
-    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> Tensor:
+    def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> tuple[Tensor, Tensor]:
         """See Single.backward."""
         self.engine.set_gradient_accumulation_boundary(last)
-        loss, sums = self.engine(micro._replace(batch=moved(micro.batch, self.device)), scales)
+        loss, sums, each = self.engine(micro._replace(batch=moved(micro.batch, self.device)), scales)
         self.engine.backward(loss)
-        return sums
+        return sums, each
 
     def update(self, rate: float) -> float:
         """See Single.update; DeepSpeed clips as it steps."""
@@ -136,6 +139,22 @@ class Zero(Parallel):
     def forget(self) -> None:
         """See Single.forget."""
         self.engine.optimizer.zero_grad()
+
+    @contextmanager
+    def speaker(self) -> Iterator[QwenAudio]:
+        """See Single.speaker: of weights that are shared out, every rank puts a copy together."""
+        if self.level < 3:
+            with super().speaker() as model:
+                yield model
+            return
+        source = self.learner.model
+        model = empty_copy(source, self.config)
+        for name, parameter in source.named_parameters():
+            with deepspeed().zero.GatheredParameters([parameter]):
+                _put(model, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+        for name, buffer in source.named_buffers():
+            _put(model, name, buffer)
+        yield model
 
     def weights(self, *, learning: bool = False) -> dict[str, Tensor]:
         """See Single.weights: of weights that are shared out, one after another is put together."""
@@ -211,3 +230,10 @@ class Zero(Parallel):
         for state in inner.state.values():
             if torch.is_tensor(state.get("step")):
                 state["step"] = state["step"].clone()
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    """Put a parameter or a buffer in the place of the one of that name."""
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    (owner._parameters if isinstance(value, nn.Parameter) else owner._buffers)[leaf] = value  # type: ignore[assignment]

@@ -18,6 +18,7 @@ Family = Literal["qwen-audio", "qwen2-audio"]
 LongAudio = Literal["error", "first", "split"]
 SAMPLING = ("temperature", "top_k", "top_p")  # settings that mean nothing to an answer that is greedy
 SEEDS = range(-(2**63), 2**63)  # what a generator of random numbers takes
+MOST_TOKENS, MOST_TIMED_TOKENS = 256, 512  # of a scored answer, as the released evaluation has it; words with their times are longer
 
 
 def option(default: Any, help_text: str) -> Any:
@@ -246,11 +247,11 @@ def add_flags(parser: argparse.ArgumentParser, kind: type, *, skip: tuple[str, .
         text = f"{spec.metadata.get('help', '')} (default: {spec.default})"
         hint = hints[spec.name]
         options: dict[str, Any] = {"dest": spec.name, "default": None, "help": text}
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
         if hint is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, **options)
             continue
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
         if typing.get_origin(hint) is Literal:
             options["choices"] = typing.get_args(hint)
         elif typing.get_origin(hint) is tuple:

@@ -20,7 +20,7 @@ def cut_off(after: str, output_dir: str) -> None:
     """Copy a run's folder as it was before its last checkpoint."""
     last = latest(after)
     assert last is not None
-    shutil.copytree(after, output_dir, ignore=shutil.ignore_patterns(last.name))
+    shutil.copytree(after, output_dir, symlinks=True, ignore=shutil.ignore_patterns(last.name))
 
 
 def main() -> None:

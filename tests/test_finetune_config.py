@@ -11,7 +11,8 @@ import pytest
 
 from finetune.__main__ import main
 from finetune.config import TrainConfig, resumed_config, train_config
-from qwen_audio.config import to_mapping
+from finetune.devices import settled
+from qwen_audio.config import from_mapping, to_mapping
 from qwen_audio.errors import ConfigError
 
 
@@ -21,6 +22,26 @@ def test_a_file_of_rows_is_all_that_a_run_needs() -> None:
     assert config.max_steps == 0 and config.num_train_epochs == 3.0 and config.encoder is None and config.augment is None
 
 
+def test_validation_rows_are_named_by_files_and_by_sources(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({"train_file": ["t.jsonl"], "validation": ["a.jsonl", {"path": "b.jsonl"}]}), encoding="utf-8")
+    config = train_config(path, {"validation_file": ["c.jsonl"]})
+    assert [source.path for source in config.validated_by] == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert config.best_by == "score" and dataclasses.replace(config, predict_with_generate=False).best_by == "loss"
+    assert from_mapping(TrainConfig, json.loads(json.dumps(to_mapping(config)))) == config
+
+
+def test_bfloat16_is_left_to_the_device_where_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    config, cpu = train_config(None, {"train_file": ["rows.jsonl"]}), torch.device("cpu")
+    assert config.bf16 is None and settled(config, torch.device("cuda")).bf16 is True
+    for units, wanted in (({"avx2": True}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: units)
+        assert settled(config, cpu).bf16 is wanted
+    assert settled(dataclasses.replace(config, bf16=True), cpu).bf16 is True
+    assert train_config(None, {"train_file": ["rows.jsonl"], "bf16": False}).bf16 is False
+
+
 def test_names_are_those_of_transformers_where_it_has_them() -> None:
     transformers = pytest.importorskip("transformers")
     theirs = {spec.name for spec in dataclasses.fields(transformers.TrainingArguments)}
@@ -28,7 +49,8 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         "output_dir", "max_steps", "num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "adam_beta1",
         "adam_beta2", "adam_epsilon", "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16",
         "use_cpu", "gradient_checkpointing", "deepspeed", "seed", "save_steps",
-        "save_total_limit", "logging_steps", "resume_from_checkpoint", "optim",
+        "save_total_limit", "logging_steps", "resume_from_checkpoint", "optim", "eval_steps", "eval_on_start",
+        "per_device_eval_batch_size", "metric_for_best_model", "report_to",
     }  # fmt: skip
     ours = {spec.name for spec in dataclasses.fields(TrainConfig)}
     assert shared <= ours and shared <= theirs
@@ -49,6 +71,14 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         ({"deepspeed": "zero9"}, "expected one of"),
         ({"stage": "dpo"}, "expected one of pretrain, sft, joint, encoder"),
         ({"nonsense": 1}, "unknown setting nonsense"),
+        ({"early_stopping_patience": 2}, "need rows to measure by: name them with --validation-file"),
+        ({"eval_steps": 5}, "need rows to measure by"),
+        ({"validation": 7}, "validation is 7: expected a list of paths"),
+        ({"validation": [{"paths": "x"}]}, "unknown setting paths"),
+        ({"validation_file": ["d.jsonl"], "stage": "encoder", "ctc_weight": 0.1}, "stage encoder teaches no answers"),
+        ({"predict_with_generate": False, "metric_for_best_model": "score"}, "there is but the loss"),
+        ({"report_to": "wandb"}, "expected one of auto, tensorboard, none"),
+        ({"max_eval_samples": 0}, "expected at least 1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

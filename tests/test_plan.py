@@ -13,10 +13,10 @@ from test_flops import CONFIG, batch, model_of  # type: ignore[import-not-found]
 from torch import Tensor
 
 from finetune.config import TrainConfig, train_config
-from finetune.flops import shape_of
-from finetune.memory import Sizes, activations, memory
-from finetune.plan import Plan, make_plan, plan, shapes
-from finetune.plan_config import PlanOptions
+from finetune.cost.flops import shape_of
+from finetune.cost.memory import Sizes, activations, memory
+from finetune.cost.plan import Plan, make_plan, plan, shapes
+from finetune.cost.plan_config import PlanOptions
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio
 
@@ -69,7 +69,7 @@ def test_blocks_that_are_computed_again_keep_their_input_alone() -> None:
 
 
 def test_what_learns_alone_has_gradients_and_an_optimiser_and_ranks_share_them() -> None:
-    settings = TrainConfig(train_file=("rows.jsonl",), stage="sft", deepspeed="zero1")
+    settings = TrainConfig(train_file=("rows.jsonl",), stage="sft", deepspeed="zero1", bf16=True)
     model, shape = model_of("sft"), shape_of(batch(), packed=True)
     learned, total = sum(p.numel() for p in model.decoder.parameters()), sum(p.numel() for p in model.parameters())
     one, _ = memory(model, settings, shape, 1)

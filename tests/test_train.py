@@ -24,6 +24,7 @@ from finetune.checkpoint import latest
 from finetune.config import TrainConfig, train_config
 from finetune.steps import TrainingError, learning_rate, take_step
 from finetune.train import loader, prepare, release, train
+from finetune.watch.journal import read_journal
 from qwen_audio.config import DecoderConfig, EncoderConfig
 from qwen_audio.engine import load
 from qwen_audio.errors import CheckpointError, ConfigError, DataError
@@ -81,7 +82,7 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(tree: Path) -> None:
 
 def test_the_loss_falls_and_the_log_says_so(tree: Path) -> None:
     train(config(tree, max_steps=40, learning_rate=5e-3, save_steps=40, logging_steps=10))
-    lines = [json.loads(line) for line in (tree / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_journal(tree / "run")
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
     assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
     assert lines[0]["audio_s_per_s"] > 0 and 0 <= lines[0]["padding"] < 1

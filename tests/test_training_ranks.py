@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from finetune.checkpoint import latest, read_state
 from finetune.config import TrainConfig
 from finetune.train import train
+from finetune.watch.journal import read_journal
 from qwen_audio.config import from_mapping
 from qwen_audio.tokenizer import Tokenizer
 
@@ -121,6 +122,46 @@ def test_one_process_goes_on_where_two_ranks_stopped(tree: Path, alone: Path) ->
     train(from_mapping(TrainConfig, settings(tree, "first", min_learning_rate=1e-3)))
     train(from_mapping(TrainConfig, settings(tree, "steady", min_learning_rate=1e-3)))
     assert apart(latest(tree / "first"), latest(tree / "steady")) < 1e-6
+
+
+def measured(tree: Path, name: str, **changes: Any) -> dict[str, Any]:
+    """Describe a run that is measured by six dev rows, of which ranks share unevenly: the odd one has no second clip."""
+    dev = tree / "dev.jsonl"
+    clips = ["digits/audio/7.wav", "sounds/audio/dog.wav", "speech/audio/s1.wav"]
+    rows: list[dict[str, Any]] = [{"id": f"d{n}", "audio": clip, "task": "sound_event", "text": "dog"} for n, clip in enumerate(clips)]
+    rows += [{"id": f"t{n}", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]} for n in range(2)]
+    dev.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return settings(tree, name, validation_file=[str(dev)], eval_steps=2, **changes)
+
+
+def dev_figures(tree: Path, name: str) -> list[dict[str, float]]:
+    """Return what dev rows said at each measurement of a run, and its answers."""
+    lines = [{key: line[key] for key in line if key.startswith("eval/")} for line in read_journal(tree / name)]
+    return [line for line in lines if line]
+
+
+def test_two_ranks_measure_what_one_process_measures(tree: Path) -> None:
+    train(from_mapping(TrainConfig, measured(tree, "one-measures", per_device_train_batch_size=0)))
+    on_two_ranks(tree, [{"settings": measured(tree, "two-measure")}])
+    one, two = (dev_figures(tree, name) for name in ("one-measures", "two-measure"))
+    assert len(one) == len(two) == 2
+    assert all(theirs == pytest.approx(mine, abs=1e-4) for mine, theirs in zip(one, two, strict=True))
+    files = [tree / name / "answers" / "step-0000004.jsonl" for name in ("one-measures", "two-measure")]
+    assert files[0].read_text(encoding="utf-8") == files[1].read_text(encoding="utf-8")
+    assert (tree / "two-measure" / "best").is_symlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["zero2", "zero3"])
+@pytest.mark.parametrize("rank", [0, 4])
+def test_weights_that_are_shared_out_answer_as_whole_ones_do(tree: Path, alone: Path, kind: str, rank: int) -> None:
+    lora = {"lora_r": rank, "model": str(alone / "step-0000004"), "custom_tags": {"instructions": ["bird_species"]}} if rank else {}
+    name = f"shared-measure-{kind}-{rank}"
+    if not (tree / f"whole-measure-{rank}").exists():
+        train(from_mapping(TrainConfig, measured(tree, f"whole-measure-{rank}", per_device_train_batch_size=0, **lora)))
+    on_two_ranks(tree, [{"settings": measured(tree, name, deepspeed=kind, **lora)}])
+    mine, theirs = dev_figures(tree, f"whole-measure-{rank}"), dev_figures(tree, name)
+    assert len(mine) == 2 and all(two == pytest.approx(one, abs=1e-4) for one, two in zip(mine, theirs, strict=True))
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from data.manifest import Record
+
 Status = Literal["ok", "parse_fail", "infer_fail", "too_long", "bad_audio"]
 HEARD: tuple[Status, ...] = ("ok", "parse_fail")  # the model answered; whether the answer can be read is the metric's to say
 
@@ -44,6 +46,24 @@ class Sample:
     def target(self) -> str:
         """The first right answer."""
         return self.references[0]
+
+
+def sample_of(record: Record, answer: str, *, status: Status = "ok", error: str = "", audio_s: float = 0.0) -> Sample:
+    """Lay a row and its answer together."""
+    language = record.prefix.text_language if record.prefix is not None else record.meta.get("language", "")
+    named = {"dataset": record.dataset} if record.dataset else {}
+    return Sample(
+        id=record.id,
+        status=status,
+        answer=answer,
+        references=record.references or (record.target,),
+        family=record.family or "chat",
+        language=language,
+        choices=record.choices,
+        meta={**named, **record.meta},
+        audio_s=audio_s,
+        error=error,
+    )
 
 
 @dataclass(frozen=True)

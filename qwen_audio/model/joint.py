@@ -169,15 +169,25 @@ class QwenAudio(nn.Module):
         return hidden, segment, labels
 
     def loss(self, hidden: Tensor, labels: Tensor, segment: Tensor | None = None) -> tuple[Tensor, int]:
-        """Return the mean cross-entropy over learned positions and their number; the head runs on those alone."""
-        learned = labels[:, 1:] != NOT_LEARNED
-        if segment is not None:
-            learned = learned & (segment[:, 1:] == segment[:, :-1])
-        targets = labels[:, 1:][learned]
-        if not len(targets):
-            return hidden.sum() * 0.0, 0
+        """Return the mean cross-entropy over learned positions and their number."""
+        losses = self.token_losses(hidden, labels, segment)
+        return (losses.mean(), len(losses)) if len(losses) else (hidden.sum() * 0.0, 0)
+
+    def token_losses(self, hidden: Tensor, labels: Tensor, segment: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy (n_learned,) float32 of each learned position, row by row; the head runs on those alone."""
+        learned = learned_places(labels, segment)
         logits = self.decoder.logits(hidden[:, :-1][learned])
-        return functional.cross_entropy(logits.float(), targets), len(targets)
+        return functional.cross_entropy(logits.float(), labels[:, 1:][learned], reduction="none")
+
+
+def learned_places(labels: Tensor, segment: Tensor | None = None) -> Tensor:
+    """Tell of each position but the last whether what follows it is learned: (B, T - 1) bool.
+
+    Args:
+        labels, segment: (B, T), as in QwenAudio.forward.
+    """
+    learned = labels[:, 1:] != NOT_LEARNED
+    return learned if segment is None else learned & (segment[:, 1:] == segment[:, :-1])
 
 
 def lay_end_to_end(

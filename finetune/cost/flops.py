@@ -8,6 +8,7 @@ Attention counts all pairs of a sample's positions, causal or not (as torch.util
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -19,10 +20,13 @@ from data.batching import Batch
 from finetune.stages import count
 from qwen_audio.model.decoder import DecoderBlock
 from qwen_audio.model.encoder import EncoderBlock, length_groups
-from qwen_audio.model.joint import NOT_LEARNED, QwenAudio
+from qwen_audio.model.joint import QwenAudio
 
 PEAKS: Final = (("H200", 989e12), ("H100 PCIe", 756e12), ("H100", 989e12), ("A100", 312e12))
 """Name of an accelerator -> FLOP/s in bfloat16, dense, as its maker publishes; the first that a device's name contains counts."""
+
+
+FRAMES_A_POSITION: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +43,27 @@ class StepShape:
     clips: Sequence[int]
     learned: int
 
+    @property
+    def positions(self) -> float:
+        """Positions of encoder and decoder together, the encoder's of 40 ms too."""
+        return sum(self.samples) + sum(self.clips) / FRAMES_A_POSITION
 
-def shape_of(batch: Batch, *, packed: bool) -> StepShape:
-    """Tell what a batch makes a model compute: its real lengths where that is packed, else those with padding."""
+
+def shape_of(batch: Batch, *, packed: bool, speaks: bool = True) -> StepShape:
+    """Tell what a batch makes a model compute: its real lengths where that is packed, else those with padding.
+
+    Args:
+        speaks: whether the decoder runs at all.
+    """
     segment, frames = batch.segment, batch.frames.tolist()
-    learned = (batch.labels[:, 1:] != NOT_LEARNED) & (segment[:, 1:] == segment[:, :-1])
     if packed:
         rows = torch.arange(len(segment), device=segment.device)[:, None] * (int(segment.max()) + 1)
-        samples = (rows + segment)[segment > 0].unique_consecutive(return_counts=True)[1].tolist()
-        return StepShape(samples, frames, int(learned.sum()))
-    groups = length_groups([-(-n // 2) for n in frames]) if frames else []
-    padded = [max(frames[i] for i in group) for group in groups for _ in group]
-    return StepShape([segment.shape[1]] * len(segment), padded, int(learned.sum()))
+        clips, samples = frames, (rows + segment)[segment > 0].unique_consecutive(return_counts=True)[1].tolist()
+    else:
+        groups = length_groups([-(-n // 2) for n in frames]) if frames else []
+        clips = [max(frames[i] for i in group) for group in groups for _ in group]
+        samples = [segment.shape[1]] * len(segment)
+    return StepShape(samples, clips, batch.learned) if speaks else StepShape((), clips, 0)
 
 
 class StepFlops(NamedTuple):
@@ -134,6 +147,28 @@ class CostModel:
 def mfu(flops: float, seconds: float, peak: float | None) -> float | None:
     """Return the share of a device's peak that useful operations take; None where the peak is not known."""
     return None if peak is None else flops / (seconds * peak)
+
+
+def peak_here(device: torch.device, *, bf16: bool) -> float | None:
+    """Return the FLOP/s that a device reaches at best in the numbers that are multiplied; None for an accelerator that is not known.
+
+    A CPU's is measured: what a large matrix product reaches.
+    """
+    if device.type == "cpu":
+        return product_speed(torch.bfloat16 if bf16 else torch.float32)
+    peak = peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return peak if peak is None or bf16 else peak / 2  # products of float32 numbers run as tf32 at best
+
+
+def product_speed(dtype: torch.dtype, size: int = 1024, rounds: int = 5) -> float:
+    """Measure the FLOP/s of a matrix product on this CPU; the time of all its threads counts, so that busy neighbours do not."""
+    left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    times = []
+    for _ in range(rounds + 1):
+        begin = time.process_time()
+        left @ right
+        times.append((time.process_time() - begin) / torch.get_num_threads())
+    return 2 * size**3 / min(times[1:])
 
 
 def peak_of(name: str) -> float | None:

@@ -1,22 +1,22 @@
 """Predict a run before a machine is rented: does it fit, how long is a step, how many GPU-hours is the whole.
 
 The model is built without memory (meta device) and treated as the run would; operations and memory are then counted
-(finetune/flops.py, finetune/memory.py). What is assumed is printed: lengths of clips and texts, and the efficiency.
+(finetune/cost/flops.py, finetune/cost/memory.py). What is assumed is printed: lengths of clips and texts, and the efficiency.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 
 import torch
 
 from finetune.adapters import inject, lora_settings
 from finetune.config import TrainConfig
-from finetune.flops import CostModel, StepFlops, StepShape
-from finetune.memory import in_gib, memory, sizes_of
-from finetune.plan_config import DEVICES, PlanOptions
+from finetune.cost.flops import CostModel, StepFlops, StepShape, product_speed
+from finetune.cost.memory import in_gib, memory, sizes_of
+from finetune.cost.plan_config import DEVICES, PlanOptions
+from finetune.devices import settled
 from finetune.stages import choose, count, describe
 from finetune.starting import model_config, starting_tokenizer
 from qwen_audio.config import ModelConfig
@@ -77,12 +77,16 @@ def plan(config: TrainConfig, options: PlanOptions | None = None) -> str:
 
 def make_plan(config: TrainConfig, options: PlanOptions) -> Plan:
     """Count what a run will take; see plan."""
+    config = settled(config, torch.device("cpu" if options.device == "cpu" else "cuda"))
     model = planned_model(config)
     rows, micro, turns = shapes(config, options)
     flops = CostModel(model).step(_shape(rows, options, config))
-    peak, capacity = _here(config) if options.device == "cpu" else DEVICES[options.device]
-    if options.device != "cpu" and not config.bf16:
-        peak /= 2  # products of float32 numbers run as tf32 at best
+    if options.device == "cpu":
+        peak = product_speed(torch.bfloat16 if config.bf16 else torch.float32)
+        capacity = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    else:
+        peak, capacity = DEVICES[options.device]
+        peak /= 1 if config.bf16 else 2  # products of float32 numbers run as tf32 at best
     found, host = memory(model, config, micro, options.ranks, on_cpu=options.device == "cpu")
     step_s = flops.total / (options.ranks * peak * options.efficiency)
     return Plan(config, options, model, rows, micro, turns, flops, found, host, capacity, step_s)
@@ -136,19 +140,6 @@ def len_of(options: PlanOptions) -> int:
 def _shape(rows: int, options: PlanOptions, config: TrainConfig) -> StepShape:
     samples, learned = ((), 0) if config.stage == "encoder" else ([len_of(options)] * rows, rows * options.learned_tokens)
     return StepShape(samples, [int(options.clip_s * FRAMES_PER_S)] * rows, learned)
-
-
-def _here(config: TrainConfig) -> tuple[float, float]:
-    """Measure this machine: FLOP/s of a matrix product in the numbers that the run multiplies in, and bytes of memory."""
-    size, dtype = 1024, torch.bfloat16 if config.bf16 else torch.float32
-    left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-    left @ right
-    times = []
-    for _ in range(5):
-        begin = time.process_time()  # of all threads: a machine that is busy with others is not slower for it
-        left @ right
-        times.append((time.process_time() - begin) / torch.get_num_threads())
-    return 2 * size**3 / min(times), float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _assumed(found: Plan) -> list[str]:
