@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from finetune.config import TrainConfig
 from qwen_audio.config import GenerationOptions, check_positive, to_mapping
@@ -136,7 +137,8 @@ class TagRows(nn.Module):
         """Embed ids (..) as (.., D)."""
         hidden: Tensor = self.base(token_ids)
         found = token_ids[..., None] == self.row_ids
-        rows = self.rows[found.int().argmax(-1)].to(hidden.dtype)
+        # Not by an index: many threads add up its gradient, in another order each time.
+        rows = functional.embedding(found.int().argmax(-1), self.rows).to(hidden.dtype)
         return torch.where(found.any(-1)[..., None], rows, hidden)
 
     @property

@@ -48,8 +48,11 @@ class Single:
 
     @property
     def weights_dtype(self) -> torch.dtype:
-        """In which numbers the learning weights are held."""
-        return torch.float32
+        """In which numbers a model is loaded; what learns is held in float32 whatever they are, but for DeepSpeed's.
+
+        Under adapters the frozen weights need no more than the numbers that are multiplied.
+        """
+        return torch.bfloat16 if self.config.bf16 and self.config.lora_r else torch.float32
 
     @property
     def autocast(self) -> torch.dtype | None:

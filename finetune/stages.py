@@ -64,6 +64,13 @@ def choose(module: nn.Module, config: TrainConfig) -> None:
     train_mode(module)
 
 
+def hold_in_float32(module: nn.Module) -> None:
+    """Hold what learns in float32, whatever the frozen weights are in: small steps would be lost in less."""
+    for _, parameter in named(module):
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def learns(name: str, config: TrainConfig) -> bool:
     """Tell whether a parameter learns: by its stage, or with LoRA by being an adapter's or named beside them."""
     if not config.lora_r:

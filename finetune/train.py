@@ -28,7 +28,7 @@ from finetune.config import CONFIG_FILE, TrainConfig
 from finetune.cost.flops import peak_here
 from finetune.devices import Single, settled
 from finetune.learner import Learner
-from finetune.stages import choose, describe, parameter_groups
+from finetune.stages import choose, describe, hold_in_float32, parameter_groups
 from finetune.starting import starting_model, starting_tokenizer
 from finetune.steps import Loader, count_steps, learning_rate, take_step
 from finetune.watch.best import Best
@@ -206,6 +206,8 @@ def prepare(config: TrainConfig, backend: Single | None = None) -> Run:
     config = replace(config, max_steps=count_steps(config, mixture))
     learner = Learner(model.train(), _heads(config, model.config.encoder.width, mixture, source), config, backend.autocast)
     choose(learner, config)
+    if not config.deepspeed:
+        hold_in_float32(learner)
     backend.take(learner, parameter_groups(learner, config))
     account = f"{backend.rank}-{LEDGER_FILE}" if backend.rank else LEDGER_FILE
     ledger = RunLedger(config.mixture.max_lost, Path(config.output_dir) / account)

@@ -25,6 +25,7 @@ MAX_FUNCTION_LINES = 60
 LONG_FUNCTIONS: dict[str, str] = {}  # "path:function" -> why it is better in one piece
 LATE_IMPORTS = {  # room -> what it may import inside a function, being heavy and behind a command's flags
     "chat_cli": ("qwen_audio", "numpy", "prompt_toolkit", "soundfile", "tag_schema"),
+    "qwen_audio.model.attention": ("torch.nn.attention.varlen",),
     "finetune.__main__": ("finetune", "data", "qwen_audio"),
     "finetune.adapters": ("peft",),
     "finetune.zero": ("deepspeed",),

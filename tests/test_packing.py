@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import flex_attention
 
 from qwen_audio.config import DecoderConfig, EncoderConfig, Family, ModelConfig
-from qwen_audio.model.attention import attend, attend_within
+from qwen_audio.model import attention
+from qwen_audio.model.attention import Within, attend, attend_within, flex, one_by_one, varlen, way_within
 from qwen_audio.model.decoder import segment_mask
 from qwen_audio.model.joint import NOT_LEARNED, QwenAudio
 
@@ -66,7 +73,39 @@ def gradients(model: QwenAudio, given: dict[str, Tensor]) -> tuple[Tensor, dict[
     return output.loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, output.n_learned
 
 
-def test_packed_and_padded_have_the_same_loss_and_gradients() -> None:
+def flash_as_documented(
+    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int, *, window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> Tensor:  # fmt: skip
+    """Compute what torch's documentation says of varlen_attn, whose kernel needs CUDA: (T, heads, size) in and out."""
+    assert cu_seq_q.dtype == torch.int32 and torch.equal(cu_seq_q, cu_seq_k) and query.shape[0] == int(cu_seq_q[-1])
+    assert max_q == max_k == int(cu_seq_q.diff().max()) and enable_gqa == (query.shape[1] != key.shape[1])
+    times = query.shape[1] // key.shape[1]
+    heard = []
+    for first, last in pairwise(cu_seq_q.tolist()):
+        q, k, v = query[first:last], *(part[first:last].repeat_interleave(times, 1) for part in (key, value))
+        scores = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+        if window_size == (-1, 0):
+            scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -math.inf)
+        else:
+            assert window_size == (-1, -1)
+        heard.append(torch.einsum("hqk,khd->qhd", scores.softmax(-1), v))
+    return torch.cat(heard)
+
+
+@pytest.fixture(params=[one_by_one, varlen, flex], ids=lambda way: way.__name__)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Within:
+    """Take each way of attending within samples in turn; what their kernels compute on CUDA is computed plainly here."""
+    monkeypatch.setattr(attention, "way_within", lambda q: request.param)
+    monkeypatch.setattr(attention, "flash_attention", lambda: flash_as_documented)
+    monkeypatch.setattr(flex_attention, "_validate_device", lambda *parts: None)  # it refuses to go back on a CPU, fused or not
+    attention._blocks.cache_clear()
+    found: Within = request.param
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_packed_and_padded_have_the_same_loss_and_gradients(way: Within) -> None:
     model = tiny()
     given = batch(model)
     loss, wanted, learned = gradients(model, given)
@@ -76,6 +115,30 @@ def test_packed_and_padded_have_the_same_loss_and_gradients() -> None:
     assert wanted.keys() == found.keys()
     for name, gradient in wanted.items():
         assert torch.allclose(found[name], gradient, atol=1e-5, rtol=1e-4), name
+
+
+def test_the_way_is_chosen_by_device_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tensor(kind: str, dtype: torch.dtype) -> Any:
+        return SimpleNamespace(device=torch.device(kind), dtype=dtype)
+
+    monkeypatch.setattr(attention, "flash_attention", lambda: flash_as_documented)
+    assert way_within(tensor("cpu", torch.bfloat16)) is way_within(tensor("mps", torch.float16)) is one_by_one
+    assert way_within(tensor("cuda", torch.bfloat16)) is way_within(tensor("cuda", torch.float16)) is varlen
+    assert way_within(tensor("cuda", torch.float32)) is flex
+    monkeypatch.setattr(attention, "flash_attention", lambda: None)
+    assert way_within(tensor("cuda", torch.bfloat16)) is flex
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernels need CUDA")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernels_on_cuda_give_what_padding_gives(dtype: torch.dtype) -> None:
+    lengths, causal = [300, 1, 77], True
+    parts = q, k, v = [torch.randn(1, heads, 378, 64, device="cuda", dtype=dtype, requires_grad=True) for heads in (4, 2, 2)]
+    wanted, found = one_by_one(q, k, v, lengths, causal), way_within(q)(q, k, v, lengths, causal)
+    near = 1e-4 if dtype == torch.float32 else 2e-2
+    assert torch.allclose(found, wanted, atol=near)
+    for one, other in zip(torch.autograd.grad(wanted.sum(), parts), torch.autograd.grad(found.sum(), parts), strict=True):
+        assert torch.allclose(one, other, atol=10 * near)
 
 
 def test_a_packed_sample_is_what_it_is_alone() -> None:

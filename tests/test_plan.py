@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from prepared_tree import write_tree  # type: ignore[import-not-found]
 from test_flops import CONFIG, batch, model_of  # type: ignore[import-not-found]
 from torch import Tensor
+from training_tree import run_config  # type: ignore[import-not-found]
 
 from finetune.config import TrainConfig, train_config
 from finetune.cost.flops import shape_of
 from finetune.cost.memory import Sizes, activations, memory
 from finetune.cost.plan import Plan, make_plan, plan, shapes
 from finetune.cost.plan_config import PlanOptions
+from finetune.train import prepare, train
+from finetune.watch.journal import read_journal
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio
 
@@ -81,6 +85,31 @@ def test_what_learns_alone_has_gradients_and_an_optimiser_and_ranks_share_them()
     assert away["optimiser"] == away["weights"] == 0 and host == 4 * learned + total / 2
     alone, _ = memory(model, replace(settings, deepspeed="", bf16=False), shape, 1)
     assert (alone["weights"], alone["gradients"], alone["optimiser"]) == (4 * total, 4 * learned, 8 * learned)
+
+
+def test_adapters_lie_in_float32_over_frozen_weights_in_bfloat16(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    run = prepare(run_config(tmp_path, model="mini", encoder=None, decoder=None, ranks="", lora_r=4, bf16=True, stage="pretrain"))
+    model = run.learner.model
+    kinds = {parameter.requires_grad: set() for parameter in model.parameters()}  # type: ignore[var-annotated]
+    for parameter in model.parameters():
+        kinds[parameter.requires_grad].add(parameter.dtype)
+    assert kinds == {True: {torch.float32}, False: {torch.bfloat16}}
+    found, _ = memory(model, run.config, shape_of(batch(), packed=True), 1)
+    assert found["weights"] == sum(parameter.nbytes for parameter in model.parameters())
+    assert found["gradients"] == sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+
+
+def test_adapters_learn_in_bfloat16_what_they_learn_in_float32(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    losses = []
+    for bf16 in (True, False):
+        name = str(tmp_path / f"{bf16}")
+        train(run_config(
+            tmp_path, model="mini", encoder=None, decoder=None, ranks="", lora_r=4, bf16=bf16, output_dir=name, max_steps=6, logging_steps=1
+        ))  # fmt: skip
+        losses.append([line["loss"] for line in read_journal(name)])
+    assert losses[0] == pytest.approx(losses[1], rel=0.03)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

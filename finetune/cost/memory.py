@@ -42,10 +42,10 @@ class Sizes:
 
 
 def sizes_of(config: TrainConfig, *, on_cpu: bool) -> Sizes:
-    """Tell in which numbers a run computes: DeepSpeed holds bfloat16 weights, the other backends multiply in it."""
+    """Tell in which numbers a run computes: DeepSpeed, and adapters on any backend, hold bfloat16 weights; else it is multiplied in."""
     if not config.bf16:
         return Sizes(FP32, FP32, FP32, FP32)
-    held = BF16 if config.deepspeed else FP32
+    held = BF16 if config.deepspeed or config.lora_r else FP32
     return Sizes(held, held, BF16, FP32 if on_cpu else BF16)
 
 
@@ -61,15 +61,16 @@ def memory(model: QwenAudio, config: TrainConfig, shape: StepShape, ranks: int, 
     learned = sum(count(p) for _, p in named(model) if p.requires_grad)
     level = int(config.deepspeed[-1]) if config.deepspeed else 0
     shares = {stage: ranks if level >= stage else 1 for stage in (1, 2, 3)}
+    learning = sizes.weights if level else FP32  # bytes of a number that learns
     found = {
-        "weights": total * sizes.weights / shares[3],
-        "gradients": learned * sizes.weights / shares[2],
+        "weights": ((total - learned) * sizes.weights + learned * learning) / shares[3],
+        "gradients": learned * learning / shares[2],
         "optimiser": _optimiser(model, config, sizes) / shares[1],
         "activations": activations(model, shape, sizes),
         "logits": float(shape.learned * model.config.decoder.vocab_size * (sizes.product + 2 * FP32)),
     }
-    if config.bf16 and not config.deepspeed:
-        found["bfloat16 copies"] = _copies(model)
+    if config.bf16 and not level:
+        found["bfloat16 copies"] = _copies(model, sizes)
     if level:
         found["buckets"] = 2.0 * min(BUCKET, learned) * sizes.weights
     if level == 3:
@@ -177,13 +178,14 @@ def _turned(name: str, parameter: nn.Parameter, config: TrainConfig) -> bool:
     return config.optim == "muon" and parameter.ndim == 2 and ".blocks." in name and decays(name, parameter)
 
 
-def _copies(model: QwenAudio) -> float:
+def _copies(model: QwenAudio, sizes: Sizes) -> float:
     """Count the bfloat16 copies of float32 weights that a step keeps until it has gone back through them."""
     again = {"encoder": model.encoder.checkpointing, "decoder": model.decoder.checkpointing}
     kept = 0.0
     for name, parameter in named(model):
         frozen_again = not parameter.requires_grad and again.get(name.split(".")[0], False)
-        if parameter.ndim >= 2 and "embedding" not in name and not frozen_again:
+        float32 = parameter.requires_grad or sizes.weights == FP32
+        if float32 and parameter.ndim >= 2 and "embedding" not in name and not frozen_again:
             kept += BF16 * count(parameter)
     return kept
 

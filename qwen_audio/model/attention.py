@@ -1,18 +1,22 @@
-"""Attention for encoder and decoder: plain softmax over the keys that a mask leaves, or within each of several samples laid end to end."""
+"""Attention for encoder and decoder: plain softmax over the keys that a mask leaves, or within each of several samples laid end to end.
+
+Within samples there are three ways to the same numbers. One sample after another is the reference, and what CPUs take. On CUDA, bfloat16
+and float16 go through torch's flash attention for rows of any lengths; float32, and a torch without that, through FlexAttention.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # a torch before 2.10: samples are attended to one after another on every device
-    varlen_attn = None  # type: ignore[assignment]
+Within = Callable[[Tensor, Tensor, Tensor, Sequence[int], bool], Tensor]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -47,12 +51,66 @@ def attend_within(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], *, ca
     Returns:
         (1, N, heads * head_size) in q's numbers.
     """
-    if varlen_attn is not None and q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16):
-        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=q.device)
-        queries, keys, values = (part[0].transpose(0, 1).contiguous() for part in (q, k, v))
-        longest, window, shared = max(lengths), (-1, 0 if causal else -1), q.shape[1] != k.shape[1]
-        heard = varlen_attn(queries, keys, values, bounds, bounds, longest, longest, window_size=window, enable_gqa=shared)
-        assert isinstance(heard, Tensor)
-        return heard.flatten(1)[None]
+    return way_within(q)(q, k, v, lengths, causal)
+
+
+def way_within(q: Tensor) -> Within:
+    """Choose how samples are attended to: by the device and the numbers."""
+    if q.device.type != "cuda":
+        return one_by_one
+    return varlen if flash_attention() is not None and q.dtype in (torch.bfloat16, torch.float16) else flex
+
+
+def one_by_one(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], causal: bool) -> Tensor:
+    """Attend to one sample after another; as attend_within."""
     pieces = zip(*(part.split(list(lengths), dim=2) for part in (q, k, v)), strict=True)
     return torch.cat([attend(*piece, causal=causal and piece[0].shape[2] > 1) for piece in pieces], dim=1)
+
+
+def varlen(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], causal: bool) -> Tensor:
+    """Attend by torch's flash attention for rows of any lengths; as attend_within. CUDA, bfloat16 or float16."""
+    attention = flash_attention()
+    assert attention is not None
+    bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=q.device)
+    queries, keys, values = (part[0].transpose(0, 1).contiguous() for part in (q, k, v))
+    longest, window, shared = max(lengths), (-1, 0 if causal else -1), q.shape[1] != k.shape[1]
+    heard = attention(queries, keys, values, bounds, bounds, longest, longest, window_size=window, enable_gqa=shared)
+    found: Tensor = heard.flatten(1)[None]
+    return found
+
+
+def flex(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], causal: bool) -> Tensor:
+    """Attend by FlexAttention under a mask of the samples' blocks, of which empty ones are skipped; as attend_within."""
+    blocks = _blocks(tuple(lengths), causal, q.device)
+    attention: Any = _compiled_flex() if q.device.type == "cuda" else flex_attention
+    heard: Any = attention(q, k, v, block_mask=blocks, enable_gqa=q.shape[1] != k.shape[1])
+    found: Tensor = heard.transpose(1, 2).flatten(2)
+    return found
+
+
+@cache
+def flash_attention() -> Callable[..., Any] | None:
+    """Return torch's varlen_attn; None in a torch that has none. Loading it takes seconds, which only CUDA is worth."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:  # a torch before 2.10
+        return None
+    return varlen_attn
+
+
+@lru_cache(maxsize=4)  # all blocks of encoder and decoder ask for the same
+def _blocks(lengths: tuple[int, ...], causal: bool, device: torch.device) -> BlockMask:
+    """Lay out which blocks of queries and keys have anything in common."""
+    counts = torch.tensor(lengths, device=device)
+    sample = torch.repeat_interleave(torch.arange(len(lengths), device=device), counts)
+
+    def heard(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same = sample[query] == sample[key]
+        return same & (query >= key) if causal else same
+
+    return create_block_mask(heard, None, None, len(sample), len(sample), device=device)
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
