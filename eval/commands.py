@@ -12,7 +12,7 @@ from eval.benchmarks.load import Loaded, load_all
 from eval.benchmarks.measures import metrics_of
 from eval.benchmarks.paper import PUBLISHED, paper_table
 from eval.finish import finish
-from eval.models.opening import open_model
+from eval.models.opening import open_model, own_tags
 from eval.options import ModelOptions, ParityOptions, RunOptions
 from eval.parity import parity, parity_table
 from eval.report.tables import scores_table
@@ -48,7 +48,8 @@ def run_sets(asked: Asked, options: RunOptions, model_options: ModelOptions, *, 
         ConfigError, DataError, CheckpointError: a set, its data or the model is not there.
     """
     scores: list[Score] = []
-    for loaded in load_all(asked.tasks, asked.data_root, limit=options.limit or None):
+    custom = own_tags(asked.model, model_options)
+    for loaded in load_all(asked.tasks, asked.data_root, limit=options.limit or None, custom=custom):
         found = run_set(loaded, asked, options, model_options)
         if found is None:
             return ""
@@ -80,7 +81,7 @@ def run_set(loaded: Loaded, asked: Asked, options: RunOptions, model_options: Mo
 def parity_of(asked: Asked, options: ParityOptions, model_options: ModelOptions) -> str:
     """Compare two ways of answering the same rows, set by set, and return the tables."""
     tables = []
-    for loaded in load_all(asked.tasks, asked.data_root):
+    for loaded in load_all(asked.tasks, asked.data_root, custom=own_tags(asked.model, model_options)):
         found = parity(
             asked.model, loaded.records, loaded.root, options=options, model_options=model_options, metrics_for=metrics_of(loaded.benchmark)
         )

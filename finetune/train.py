@@ -30,7 +30,7 @@ from finetune.devices import Single, settled
 from finetune.learner import Learner
 from finetune.stages import choose, describe, hold_in_float32, parameter_groups
 from finetune.starting import starting_model, starting_tokenizer
-from finetune.steps import Loader, count_steps, learning_rate, take_step
+from finetune.steps import Loader, Share, StepTaken, TrainingError, count_steps, learning_rate, take_step
 from finetune.watch.best import Best
 from finetune.watch.curves import FILE, can_draw, draw
 from finetune.watch.dev import BEFORE, DevPack, eval_table, open_dev, write_answers
@@ -121,7 +121,7 @@ def _loop(run: Run, journal: Journal, asked: Callable[[], bool]) -> bool:
     with closing(prefetch(lambda: loader(run).shares(run.data_state))) as made_ahead:
         while run.step < config.max_steps and not run.given_up:
             share = next(made_ahead)
-            taken = take_step(backend, config, share, run.step, tasks=run.tasks, stop=asked())
+            taken = _step(run, share, asked)
             run.data_state, stop = share.state, bool(taken.amounts["stop"])
             if taken.losses:
                 meter.add(taken)
@@ -139,6 +139,22 @@ def _loop(run: Run, journal: Journal, asked: Callable[[], bool]) -> bool:
             if stop and not last:
                 return True
     return False
+
+
+def _step(run: Run, share: Share, asked: Callable[[], bool]) -> StepTaken:
+    """Take one step.
+
+    Raises:
+        TrainingError: it cannot be taken, or the device has no room for it.
+    """
+    try:
+        return take_step(run.backend, run.config, share, run.step, tasks=run.tasks, stop=asked())
+    except torch.OutOfMemoryError as error:
+        rows = max(len(made.records) for made in share.made if made is not None)
+        raise TrainingError(
+            f"step {run.step + 1}: the device has no room for {rows} rows at once; lower --per-device-train-batch-size, take "
+            f"--gradient-checkpointing or --deepspeed; `python -m finetune plan` tells what fits ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _measures(run: Run, last: bool) -> bool:
@@ -169,7 +185,9 @@ def measure(run: Run, journal: Journal, asked: Callable[[], bool]) -> bool:
 
 
 def _ending(run: Run) -> str:
-    """Draw the curves of a run that has ended, and say where its weights are."""
+    """Draw the curves of a run that has ended, and say where its weights are; the first rank speaks for all."""
+    if run.backend.rank:
+        return ""
     lines = [f"{run.folder / LAST}: {run.step} steps"]
     if run.given_up and run.step < run.config.max_steps:
         lines.append(f"ended early: {run.best.misses} measurements were no better than the best (early_stopping_patience)")
@@ -177,7 +195,7 @@ def _ending(run: Run) -> str:
         lines.append(f"{run.folder / BEST}: the best by {run.config.best_by}, {run.best.value} at step {run.best.step}")
     elif run.best.step == 0:
         lines.append(f"the best by {run.config.best_by} was before the first step: {run.best.value}; nothing was gained")
-    if run.backend.rank == 0 and can_draw() and read_journal(run.folder):
+    if can_draw() and read_journal(run.folder):
         lines.append(draw([run.folder], run.folder / FILE))
     return "\n".join(lines)
 

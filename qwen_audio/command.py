@@ -44,7 +44,8 @@ def run_command(args: argparse.Namespace, work: Work) -> int:
     level = logging.DEBUG if args.debug or args.verbose else logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        print(work(args), flush=True)
+        if (result := work(args)) != "":  # as of a further rank, whose first one speaks for all
+            print(result, flush=True)
     except BrokenPipeError:  # the reader has seen enough, as `| head` has; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

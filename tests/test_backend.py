@@ -24,7 +24,7 @@ from finetune.backend import check_place, device_of, open_backend
 from finetune.checkpoint import latest, random_state, restore_random
 from finetune.devices import Single
 from finetune.learner import idle_row, micro_of
-from finetune.steps import AMOUNTS, Share, count_steps, cut, plan_of, take_step
+from finetune.steps import AMOUNTS, Share, TrainingError, count_steps, cut, plan_of, take_step
 from finetune.train import Run, loader, prepare, train
 from finetune.zero import Zero
 from qwen_audio.errors import CheckpointError, ConfigError
@@ -215,6 +215,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(tree: Path, monkeypa
     train(run_config(tree))
     train(run_config(tree, output_dir=str(tree / "whole")))
     assert same(latest(tree / "whole"), latest(tree / "run"))
+
+
+def test_a_device_without_room_is_told_of_with_the_mend(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    interrupted(monkeypatch, 4, full)
+    with pytest.raises(TrainingError, match=r"step 4: the device has no room for \d+ rows at once; lower --per-device.*2.00 GiB.\)$"):
+        train(run_config(tree))
+    assert latest(tree / "run") == tree / "run" / "step-0000003"
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

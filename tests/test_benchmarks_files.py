@@ -12,7 +12,10 @@ from prepared_tree import DIGIT, NOTE, SENTENCE, SOUND, write_tree  # type: igno
 
 from eval.benchmarks.benchmark import TOLD
 from eval.benchmarks.load import load, load_all
+from eval.benchmarks.open_file import tags_named
+from eval.models.opening import own_tags
 from qwen_audio.errors import ConfigError, DataError
+from tag_schema.custom import CustomTags
 
 SPOKEN = "<|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|>"
 
@@ -47,6 +50,21 @@ def test_rows_of_any_shape_are_asked_and_those_without_an_answer_are_accounted_f
     assert {entry.id: entry.reason for entry in loaded.account.lost} == {"silent": "no_answer", "task": "duplicate_id"}
     assert loaded.account.to_json()["unreadable"] == {"no_file": 1}
     assert asked["task"].duration_s == 0.5 and asked["task"].audio[0].path == "a.wav"
+
+
+def test_tags_of_ones_own_are_the_models_or_where_none_is_known_the_files(tmp_path: Path) -> None:
+    clip(tmp_path / "a.wav")
+    sentence = "<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|bird_species|>"
+    path = rows_file(tmp_path / "birds.jsonl", [{"audio": "a.wav", "prompt": sentence, "text": "wren, <|no tag|> and <|strange|>"}])
+    assert tags_named(path).instructions == ("bird_species", "strange")
+    (record,) = load(path).records
+    assert (record.family, record.prefix and record.prefix.instruction) == ("bird_species", "bird_species")
+    assert len(load_all([str(path)], custom=CustomTags.from_names(["bird_species"]))[0].records) == 1
+    with pytest.raises(DataError, match="unknown_tag"):
+        load(path, custom=CustomTags())
+    assert own_tags("openai:x") is own_tags("answers.jsonl") is own_tags("transformers:x") is own_tags("pocketsphinx") is None
+    mini = own_tags("mini")
+    assert mini is not None and mini.languages == ("ar", "he", "pt", "ru")
 
 
 def test_paths_begin_beside_the_file_and_else_at_the_data_root(tmp_path: Path) -> None:

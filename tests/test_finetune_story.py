@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from examples.make_new_task import SENTENCE, write
 from finetune.checkpoint import latest, read_state
 from finetune.watch.journal import read_journal
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "finetune/configs/mini_new_tag.yaml"
+SENTENCE = "<|startofanalysis|><|unknown|><|keyword|><|en|><|notimestamps|><|contour|>"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,8 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contour")
-    write(folder, "train", 200, seed=1)
-    write(folder, "dev", 60, seed=2)
+    command("examples/make_new_task.py", str(folder))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,9 +18,11 @@ from training_tree import run_config  # type: ignore[import-not-found]
 from finetune.config import TrainConfig, train_config
 from finetune.cost.flops import shape_of
 from finetune.cost.memory import Sizes, activations, memory
-from finetune.cost.plan import Plan, make_plan, plan, shapes
+from finetune.cost.plan import Plan, make_plan, plan
 from finetune.cost.plan_config import PlanOptions
-from finetune.train import prepare, train
+from finetune.cost.workload import assumed
+from finetune.steps import take_step
+from finetune.train import loader, prepare, train
 from finetune.watch.journal import read_journal
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio
@@ -145,11 +148,12 @@ def test_adapters_at_the_released_size_fit_one_gpu_of_40_gb() -> None:
 
 def test_a_plan_tells_what_it_assumes_and_how_long_the_run_takes() -> None:
     text = plan(shipped("pretrain_7b_zero2_8gpu"), PlanOptions(ranks=8))
-    for part in ("8,394,302,464", "7.63 % learn", "40% of the device's peak (assumed)", "120 rows a step", "fits", "500000 steps:"):
+    told = ("8,394,302,464", "7.63 % learn", "40% of the device's peak (assumed)", "120 rows and 1200 s of audio a step", "fits")
+    for part in (*told, "500000 steps:"):
         assert part in text
     # 3.7 PFLOP per hour of audio and 380 hours of it per H100-hour at 40 % were worked out apart from this for clips of 10 s
     found = planned("pretrain_7b_zero2_8gpu", "h100", 8)
-    audio_h = found.rows * found.options.clip_s / 3600
+    audio_h = found.load.audio_s / 3600
     assert found.flops.total / audio_h == pytest.approx(3.7e15, rel=0.05)
     assert audio_h / (found.step_s * 8 / 3600) == pytest.approx(380, rel=0.05)
 
@@ -161,9 +165,40 @@ def test_a_rank_computes_what_its_limits_let_it_at_once() -> None:
         ({}, 8, 1), ({"per_device_train_batch_size": 3}, 3, 3), ({"gradient_accumulation_steps": 4}, 2, 4),
     ]  # fmt: skip
     for changes, at_once, turns in cases:
-        rows, micro, found = shapes(replace(settings, **changes), options)
-        assert (rows, len(micro.samples), len(micro.clips), found) == (16, at_once, at_once, turns)
-        assert micro.samples[0] == 302 and micro.clips[0] == 1000
+        found = assumed(replace(settings, **changes), options)
+        assert (found.rows, len(found.largest.samples), len(found.largest.clips), found.turns) == (16, at_once, at_once, turns)
+        assert found.largest.samples[0] == 302 and found.largest.clips[0] == 1000
+
+
+def test_a_plan_looks_at_the_rows_where_they_are_here(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    changes: dict[str, Any] = {"model": "mini", "encoder": None, "decoder": None, "ranks": "", "augment": None}
+    run = prepare(run_config(tmp_path, max_steps=12, per_device_train_batch_size=3, **changes))
+    found = make_plan(run.config, PlanOptions(device="cpu"))
+    taken, largest = [], 0.0
+    for share, _ in zip(loader(run).shares(run.data_state), range(12), strict=False):
+        taken.append(take_step(run.backend, run.config, share, 0).amounts)
+        largest = max(largest, *(shape_of(made.batch, packed=True).positions for made in share.made if made is not None))
+    count = len(taken)
+    assert (found.load.steps, found.load.n_steps, count) == (12, 12, 12)
+    assert found.load.rows == sum(amounts["rows"] for amounts in taken) / count
+    assert found.load.audio_s == pytest.approx(sum(amounts["audio_s"] for amounts in taken) / count, rel=0.01)
+    assert found.flops.useful == pytest.approx(sum(amounts["flops"] for amounts in taken) / count, rel=0.02)
+    assert found.load.largest.positions == pytest.approx(largest, rel=0.02)
+    text = plan(run.config, PlanOptions(device="cpu"))
+    assert "the first 12 steps of the rows themselves" in text and "12 steps: " in text
+    assert "as the flags say" in plan(run.config, PlanOptions(device="cpu", clip_s=5.0))
+
+
+def test_a_plan_without_the_models_words_estimates_them(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    row = {"audio": "digits/audio/7.wav", "task": "asr", "language": "en", "text": "seven"}
+    rows.write_text("".join(json.dumps({"id": f"{n}", **row}) + "\n" for n in range(40)), encoding="utf-8")
+    config = replace(shipped("lora_7b_1gpu"), train_file=(str(rows),))
+    text = plan(config, PlanOptions())
+    assert "the first 4 steps of the rows themselves, their texts' tokens estimated: 30 rows and 15 s" in text or "32 rows" in text
+    assert "rows cannot be looked at" in plan(shipped("lora_7b_1gpu"), PlanOptions())
 
 
 def test_a_plan_of_this_machine_measures_it_and_one_that_cannot_be_made_says_why() -> None:

@@ -112,6 +112,8 @@ def test_two_ranks_in_small_pieces_learn_what_one_process_learns_at_once(tree: P
     on_two_ranks(tree, whole_and_cut(tree, "ddp"))
     assert apart(latest(alone), latest(tree / "ddp")) < 1e-6
     assert apart(latest(tree / "ddp"), latest(tree / "ddp-cut")) == 0.0
+    rates = [[line["lr"] for line in read_journal(folder)] for folder in (alone, tree / "ddp")]
+    assert rates[0] == rates[1] and len(rates[0]) == 4  # a schedule that goes once per rank would be through in half the steps
     one, two = (read_state(folder / "step-0000004") for folder in (alone, tree / "ddp"))
     assert (one["ranks"], two["ranks"]) == (1, 2)
     assert one["data"] == two["data"]
@@ -242,6 +244,26 @@ def test_both_launchers_start_ranks_that_know_their_place(tree: Path, alone: Pat
     assert done.returncode == 0, done.stderr[-4000:]
     assert apart(latest(alone), latest(tree / launcher)) < 1e-6
     assert read_state(tree / launcher / "step-0000004")["ranks"] == 2
+
+
+@pytest.mark.slow
+def test_two_nodes_of_one_rank_each_learn_what_one_process_learns(tree: Path, alone: Path) -> None:
+    path, port = tree / "nodes.yaml", free_port()
+    path.write_text(json.dumps(settings(tree, "nodes")), encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
+    train_it = ["-m", "finetune", "train", "--config", str(path)]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *command, "--node-rank", rank, *train_it], cwd=DRIVER.parent.parent, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    said = [node.communicate(timeout=280)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)[-4000:]
+    assert apart(latest(alone), latest(tree / "nodes")) < 1e-6
+    assert read_state(tree / "nodes" / "step-0000004")["ranks"] == 2
 
 
 @pytest.mark.slow

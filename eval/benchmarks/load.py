@@ -56,7 +56,7 @@ def load(
         data_root: folder that holds a folder for each corpus; for a file, where relative paths begin that do not lie beside it.
         limit: take so many rows: the first by the hash of their ids, always the same and spread over the set. All by default.
         lengths: read the length of every clip from its file; files that cannot be read are found that way.
-        custom: the model's own tags, which the tag sentences of a file may hold.
+        custom: the model's own tags, which the tag sentences of a file may hold; where no model is known, any.
     Raises:
         ConfigError: no benchmark or variant has that name. DataError: its folder or the file is not there, or holds no row.
     """
@@ -76,13 +76,15 @@ def load(
     return _finished(benchmark, rows, root, variant, limit or 0, lengths)
 
 
-def load_all(tasks: Sequence[str], data_root: Path | str | None = None, *, limit: int | None = None) -> list[Loaded]:
-    """Load several benchmarks, groups ("paper", "openasr") written out.
+def load_all(
+    tasks: Sequence[str], data_root: Path | str | None = None, *, limit: int | None = None, custom: CustomTags | None = None
+) -> list[Loaded]:
+    """Load several benchmarks, groups ("paper", "openasr") written out; arguments as in `load`.
 
     Raises:
         ConfigError: two of them have one name; and as `load` does.
     """
-    found = [load(task, data_root, limit=limit) for task in expand(tasks)]
+    found = [load(task, data_root, limit=limit, custom=custom) for task in expand(tasks)]
     names = [loaded.benchmark.name for loaded in found]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -19,9 +19,9 @@ from eval.benchmarks.benchmark import Benchmark, right_answers
 from eval.benchmarks.recipes import one_a_clip
 from eval.benchmarks.rows import below, placed, plain_id, unique
 from qwen_audio.errors import DataError
-from tag_schema.custom import CustomTags
+from tag_schema.custom import CustomTags, check_name
 from tag_schema.tasks import prefix_for
-from tag_schema.vocabulary import TagError
+from tag_schema.vocabulary import EXTRA_SLOTS, OFFSETS, TAG_PATTERN, TagError
 
 Rows = Iterator[tuple[str, Record | Entry]]
 ENDINGS = (".jsonl", ".json", ".tar", ".parquet")
@@ -57,7 +57,7 @@ def rows_of_file(path: Path, data_root: Path | None, custom: CustomTags | None =
 
     Args:
         data_root: where relative paths begin that do not lie beside the file.
-        custom: the model's own tags.
+        custom: the model's own tags; where no model is known, whatever tags the file names.
     Returns:
         the records, a line of account for each row that is none, and notes on what was done to rows.
     Raises:
@@ -69,7 +69,7 @@ def rows_of_file(path: Path, data_root: Path | None, custom: CustomTags | None =
     lost: list[Entry] = []
     notes: list[str] = []
     root = path.parent if data_root is None else data_root
-    for where, row in _read(path, custom, notes):
+    for where, row in _read(path, tags_named(path) if custom is None else custom, notes):
         if isinstance(row, Entry):
             lost.append(row)
         else:
@@ -88,6 +88,23 @@ def _read(path: Path, custom: CustomTags | None, notes: list[str]) -> Rows:
         notes.append("rows of the released evaluation: asked by its sentences")
         return _released(path)
     return read_rows(path, custom)
+
+
+def tags_named(path: Path) -> CustomTags:
+    """Return the tags of somebody's own that stand in a file of rows: names that could be tags and are none of the vocabulary."""
+    if path.suffix not in (".jsonl", ".json"):
+        return CustomTags()
+    found = TAG_PATTERN.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    named = dict.fromkeys(match.group() for match in found if match.group() not in OFFSETS)
+    return CustomTags.from_names(list(filter(_could_be_a_tag, named))[:EXTRA_SLOTS])
+
+
+def _could_be_a_tag(tag: str) -> bool:
+    try:
+        check_name(tag)
+    except TagError:
+        return False
+    return True
 
 
 def _first_row(path: Path) -> Mapping[str, Any]:

@@ -8,6 +8,22 @@ from eval.models.predictions import PredictionsModel
 from eval.models.sphinx import SphinxModel
 from eval.options import ModelOptions
 from qwen_audio.config import LoadOptions
+from qwen_audio.model.checkpoints.find import find_checkpoint
+from qwen_audio.tokenizer import Tokenizer
+from tag_schema.custom import CustomTags
+
+
+def own_tags(name: str, options: ModelOptions | None = None) -> CustomTags | None:
+    """Return the tags that a checkpoint of ours has of its own, without loading it; None for models that know no tags.
+
+    Args:
+        name: see eval.options.KINDS.
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    if name.partition(":")[0] in ("openai", "predictions", "transformers") or name.endswith((".jsonl", ".json")) or name == "pocketsphinx":
+        return None
+    return Tokenizer.from_directory(find_checkpoint(name, allow_download=(options or ModelOptions()).allow_download)).custom
 
 
 def open_model(name: str, options: ModelOptions | None = None) -> Model:

@@ -1,7 +1,8 @@
 """Predict a run before a machine is rented: does it fit, how long is a step, how many GPU-hours is the whole.
 
 The model is built without memory (meta device) and treated as the run would; operations and memory are then counted
-(finetune/cost/flops.py, finetune/cost/memory.py). What is assumed is printed: lengths of clips and texts, and the efficiency.
+(finetune/cost/flops.py, finetune/cost/memory.py). What a step holds is taken from the run's own rows where they are here
+(finetune/cost/workload.py). What is assumed is printed: lengths where there are no rows, and the efficiency.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ import torch
 
 from finetune.adapters import inject, lora_settings
 from finetune.config import TrainConfig
-from finetune.cost.flops import CostModel, StepFlops, StepShape, product_speed
+from finetune.cost.flops import CostModel, StepFlops, product_speed
 from finetune.cost.memory import in_gib, memory, sizes_of
 from finetune.cost.plan_config import DEVICES, PlanOptions
+from finetune.cost.workload import Workload, find_workload
 from finetune.devices import settled
 from finetune.stages import choose, count, describe
 from finetune.starting import model_config, starting_tokenizer
+from finetune.watch.meter import duration
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.find import find_checkpoint
 from qwen_audio.model.checkpoints.load import empty_model, read_settings
 from qwen_audio.model.joint import QwenAudio
+from qwen_audio.tokenizer import Tokenizer
 from tag_schema.custom import names_by_kind
 
 RELEASED = ("Qwen/Qwen-Audio", "Qwen/Qwen-Audio-Chat")  # their sizes are the defaults of ModelConfig
 SPARE = 0.92  # of a device's memory: the rest is the driver's and lost between blocks
-FRAMES_PER_S, POSITIONS_PER_S, BOUNDS = 100, 25, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,14 @@ class Plan:
     """What a run will take; bytes are a rank's.
 
     Attributes:
-        rows: of a global batch.
-        micro: what a rank computes at once; `turns` times a step.
-        flops: of a global batch.
-        step_s: None where the device's speed is not known.
+        flops: of a global batch, on the average.
+        bytes, host_bytes: with the largest micro-batch.
     """
 
     config: TrainConfig
     options: PlanOptions
     model: QwenAudio
-    rows: int
-    micro: StepShape
-    turns: int
+    load: Workload
     flops: StepFlops
     bytes: dict[str, float]
     host_bytes: float
@@ -79,17 +78,19 @@ def make_plan(config: TrainConfig, options: PlanOptions) -> Plan:
     """Count what a run will take; see plan."""
     config = settled(config, torch.device("cpu" if options.device == "cpu" else "cuda"))
     model = planned_model(config)
-    rows, micro, turns = shapes(config, options)
-    flops = CostModel(model).step(_shape(rows, options, config))
+    load = find_workload(config, options, planned_tokenizer(config), model.config.decoder.window)
+    cost = CostModel(model)
+    steps = [cost.step(shape) for shape in load.shapes]
+    flops = StepFlops(*(sum(values) / load.n_steps for values in zip(*steps, strict=True)))
     if options.device == "cpu":
         peak = product_speed(torch.bfloat16 if config.bf16 else torch.float32)
         capacity = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     else:
         peak, capacity = DEVICES[options.device]
         peak /= 1 if config.bf16 else 2  # products of float32 numbers run as tf32 at best
-    found, host = memory(model, config, micro, options.ranks, on_cpu=options.device == "cpu")
+    found, host = memory(model, config, load.largest, options.ranks, on_cpu=options.device == "cpu")
     step_s = flops.total / (options.ranks * peak * options.efficiency)
-    return Plan(config, options, model, rows, micro, turns, flops, found, host, capacity, step_s)
+    return Plan(config, options, model, load, flops, found, host, capacity, step_s)
 
 
 def planned_model(config: TrainConfig) -> QwenAudio:
@@ -120,26 +121,12 @@ def planned_sizes(config: TrainConfig) -> ModelConfig:
     return ModelConfig()
 
 
-def shapes(config: TrainConfig, options: PlanOptions) -> tuple[int, StepShape, int]:
-    """Lay a global batch of like samples out: its rows, a rank's micro-batch, and how many of them make a step."""
-    length = len_of(options)
-    rows = max(1, min(config.batch_rows, config.batch_tokens // length))
-    mine = -(-rows // options.ranks)
-    at_once = config.per_device_train_batch_size or mine
-    if config.gradient_accumulation_steps:
-        at_once = min(at_once, config.batch_tokens // (options.ranks * config.gradient_accumulation_steps * length))
-    at_once = max(1, min(at_once, mine))
-    return rows, _shape(at_once, options, config), -(-mine // at_once)
-
-
-def len_of(options: PlanOptions) -> int:
-    """Return the positions of one sample."""
-    return int(options.clip_s * POSITIONS_PER_S) + BOUNDS + options.text_tokens
-
-
-def _shape(rows: int, options: PlanOptions, config: TrainConfig) -> StepShape:
-    samples, learned = ((), 0) if config.stage == "encoder" else ([len_of(options)] * rows, rows * options.learned_tokens)
-    return StepShape(samples, [int(options.clip_s * FRAMES_PER_S)] * rows, learned)
+def planned_tokenizer(config: TrainConfig) -> Tokenizer | None:
+    """Find the run's tokenizer; None where its model is not on this machine."""
+    try:
+        return starting_tokenizer(config, find_checkpoint(config.model) if config.model else None)
+    except CheckpointError:
+        return None
 
 
 def _assumed(found: Plan) -> list[str]:
@@ -147,11 +134,12 @@ def _assumed(found: Plan) -> list[str]:
     config, options = found.config, found.options
     sharing = config.deepspeed or ("DDP" if options.ranks > 1 else "one process")
     extras = [name for name, on in (("offload", config.offload), ("blocks computed again", config.gradient_checkpointing)) if on]
+    load = found.load
     return [
         f"{options.ranks} x {options.device}, {sharing}{''.join(', ' + extra for extra in extras)}; "
         f"{'bfloat16' if config.bf16 else 'float32'}; {options.efficiency:.0%} of the device's peak (assumed)",
-        f"samples of {options.clip_s:g} s and {options.text_tokens} tokens, {options.learned_tokens} of them learned (assumed): "
-        f"{found.rows} rows a step, {len(found.micro.clips)} at once on a rank, {found.turns} times",
+        f"{load.source}: {load.rows:.4g} rows and {load.audio_s:.4g} s of audio a step, {len(load.largest.clips)} clips at once on a "
+        f"rank where that is most, {load.turns} times",
     ]
 
 
@@ -172,16 +160,16 @@ def _memory_lines(found: Plan) -> list[str]:
 
 def _time_lines(found: Plan) -> list[str]:
     """Lay the time of a step and of the run out."""
-    flops, options, hours = found.flops, found.options, found.step_s * found.options.ranks / 3600
+    flops, hours = found.flops, found.step_s * found.options.ranks / 3600
     parts = [f"{part / 1e12:.3g}" for part in flops]
     lines = [
         f"a step: {flops.total / 1e12:.3g} TFLOP: encoder {parts[0]} forward and {parts[1]} back, decoder {parts[2]} and {parts[3]}, "
         f"computed again {parts[4]}",
-        f"a step takes {found.step_s:.3g} s: {found.rows * options.clip_s / 3600 / hours:.3g} hours of audio a device-hour",
+        f"a step takes {found.step_s:.3g} s: {found.load.audio_s / 3600 / hours:.3g} hours of audio a device-hour",
     ]
-    if found.config.max_steps:
-        audio = found.config.max_steps * found.rows * options.clip_s / 3600
-        lines.append(f"{found.config.max_steps} steps: {found.config.max_steps * hours:.3g} device-hours for {audio:.3g} hours of audio")
+    if steps := found.load.steps:
+        audio, whole = steps * found.load.audio_s / 3600, steps * found.step_s
+        lines.append(f"{steps} steps: {duration(whole)}, {steps * hours:.3g} device-hours for {audio:.3g} hours of audio")
     if found.config.offload:
         lines.append("the time that offloading takes is not counted")
     return lines

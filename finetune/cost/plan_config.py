@@ -25,12 +25,12 @@ class PlanOptions:
     device: Device = option("h100", "h100, h200, a100 (80 GB), a100-40, or cpu: this machine, whose speed is measured")
     ranks: int = option(1, "devices that train together")
     efficiency: float = option(0.4, "share of the device's peak that a step reaches, communication and waiting included")
-    clip_s: float = option(10.0, "seconds of a clip")
-    text_tokens: int = option(50, "positions of a sample beside its clip")
-    learned_tokens: int = option(25, "of them learned")
+    clip_s: float | None = option(None, "assume clips of so many seconds; by default the rows tell where they are here, else 10")
+    text_tokens: int | None = option(None, "assume so many positions of a sample beside its clip, else 50")
+    learned_tokens: int | None = option(None, "assume that so many of them are learned, else 25")
 
     def __post_init__(self) -> None:
         check_positive(self)
         check_choice("device", self.device, (*DEVICES, "cpu"))
-        if self.efficiency > 1 or self.clip_s > 30:
+        if self.efficiency > 1 or (self.clip_s or 0.0) > 30:
             raise ConfigError(f"efficiency {self.efficiency}, clip_s {self.clip_s}: expected at most 1 and at most 30")

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from statistics import median
 from typing import Any
 
@@ -46,6 +47,8 @@ def measure(workload: Workload | None = None, rounds: int = ROUNDS) -> str:
     A step is forward, backward and AdamW over the encoder and its projection, the language model frozen; features are made beforehand
     for all. The three share their weights: transformers gets those that are exported.
     """
+    if rounds < 1:
+        raise ConfigError(f"rounds is {rounds}: expected at least 1")
     work = workload or Workload()
     tokenizer = Tokenizer({bytes([value]): value for value in range(256)})
     model = random_model(work, tokenizer)
@@ -65,11 +68,14 @@ def measure(workload: Workload | None = None, rounds: int = ROUNDS) -> str:
     lines = [
         f"{work.clips} clips of {work.shortest_s:g} to {work.longest_s:g} s, {seconds:.0f} s in all; random model: encoder "
         f"{work.encoder_layers} x {work.width}, decoder {work.decoder_layers} x {work.width} (frozen); median of {rounds} steps after a "
-        f"warm-up; {torch.get_num_threads()} threads",
-        "| step | audio-seconds per second | packed is faster by | first loss |",
-        "|---|---|---|---|",
+        f"warm-up, in turn; {torch.get_num_threads()} threads; torch {torch.__version__}, transformers {version('transformers')}",
+        "| step | audio-seconds per second | packed is faster by | slowest and fastest step, s | first loss |",
+        "|---|---|---|---|---|",
     ]
-    lines += [f"| {name} | {rate:.1f} | {rates['packed'] / rate:.2f} | {losses[name]:.4f} |" for name, rate in rates.items()]
+    for name, rate in rates.items():
+        times = taken[name][0]
+        spread = f"{max(times):.2f} to {min(times):.2f}"
+        lines.append(f"| {name} | {rate:.1f} | {rates['packed'] / rate:.2f} | {spread} | {losses[name]:.4f} |")
     return "\n".join(lines)
 
 
@@ -141,6 +147,7 @@ def exported(model: QwenAudio, tokenizer: Tokenizer, prompts: list[Prompt], batc
         import transformers
     except ImportError as error:
         raise ConfigError("the comparison needs transformers: pip install -e '.[train]'") from error
+    transformers.utils.logging.disable_progress_bar()
     Engine(model=model, tokenizer=tokenizer, name="random").export(folder)
     peer = transformers.Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.train()
