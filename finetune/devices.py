@@ -20,7 +20,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from finetune.config import TrainConfig
 from finetune.cost.flops import CostModel
 from finetune.learner import Learner, Micro, moved
-from finetune.stages import train_mode
+from finetune.stages import odd_numbers, train_mode
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.joint import QwenAudio
 
@@ -117,10 +117,16 @@ class Single:
 
     @contextmanager
     def speaker(self) -> Iterator[QwenAudio]:
-        """Give the model, whole at every rank, to answer with; in the end it is as before, ready to learn."""
+        """Give the model, whole at every rank and in one kind of numbers, to answer with; in the end it is as before, ready to learn."""
+        model = self.learner.model
+        wide = {parameter: parameter.data for parameter in odd_numbers(model)}
+        for parameter in wide:
+            parameter.data = parameter.data.to(model.dtype)
         try:
-            yield self.learner.model
+            yield model
         finally:
+            for parameter, data in wide.items():
+                parameter.data = data
             train_mode(self.learner)
 
     def weights(self, *, learning: bool = False) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from finetune.config import TrainConfig
 from qwen_audio.errors import ConfigError
 from qwen_audio.model.encoder import Encoder
+from qwen_audio.model.joint import QwenAudio
 
 HEARING: Final = re.compile(r"(encoder|audio_bounds|heads)\.")
 LEARNS: Final[Mapping[str, Callable[[str], bool]]] = {
@@ -69,6 +70,11 @@ def hold_in_float32(module: nn.Module) -> None:
     for _, parameter in named(module):
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def odd_numbers(model: QwenAudio) -> list[nn.Parameter]:
+    """List what is held in other numbers than the model, adapters apart, which see to their numbers themselves."""
+    return [parameter for name, parameter in named(model) if parameter.dtype != model.dtype and not ADAPTER.search(name)]
 
 
 def learns(name: str, config: TrainConfig) -> bool:

@@ -212,6 +212,22 @@ def test_answers_are_those_of_the_engine(tree: Path) -> None:
     assert run.learner.training and run.learner.model.decoder.training
 
 
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "joint"])
+@pytest.mark.parametrize("rank", [0, 4])
+def test_every_stage_is_measured_in_bfloat16_nearly_as_in_float32(tree: Path, stage: str, rank: int) -> None:
+    mini = {"model": "mini", "encoder": None, "decoder": None, "ranks": "", "stage": stage, "lora_r": rank}
+    found = []
+    for bf16 in (True, False):
+        run = prepare(watched(tree, bf16=bf16, **mini))
+        learned = [parameter.dtype for parameter in run.learner.parameters() if parameter.requires_grad]
+        with run.backend.speaker() as model:
+            measured = pack(run).measure(model, run.backend, lambda: False)
+        assert measured is not None and set(learned) == {torch.float32}
+        assert [parameter.dtype for parameter in run.learner.parameters() if parameter.requires_grad] == learned
+        found.append(measured[0]["eval/loss"])
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
 def test_measuring_changes_nothing_that_is_learned(tree: Path) -> None:
     train(watched(tree, output_dir=str(tree / "measured"), save_steps=6))
     train(watched(tree, output_dir=str(tree / "plain"), save_steps=6, validation_file=(), eval_steps=0))

@@ -51,12 +51,12 @@ class QwenAudio(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.decoder.embedding.weight.device
+        return self.decoder.norm.weight.device  # the embedding may be one that puts its table together when it is asked
 
     @property
     def dtype(self) -> torch.dtype:
         """In which numbers the weights are."""
-        return self.decoder.embedding.weight.dtype
+        return self.decoder.norm.weight.dtype
 
     def log_mel(self, clips: Sequence[AudioClip]) -> tuple[Tensor, Tensor]:
         """Turn clips into mels (sum of F, n_mels) on the model's device and frames (A,); see features.log_mel."""
