@@ -19,7 +19,7 @@ def _list_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> str:
-    from data.listing import listing
+    from data.commands.listing import listing
 
     return listing(args.name, args.task)
 
@@ -33,7 +33,7 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> str:
-    from data.prepare import prepare
+    from data.commands.prepare import prepare
 
     return prepare(args.name, args.corpus, args.output, splits=args.splits, relative_to=args.relative_to)
 
@@ -62,7 +62,7 @@ def _check_flags(parser: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace) -> str:
     from data.admission import AdmissionOptions
-    from data.check import check
+    from data.commands.check import check
 
     options = AdmissionOptions(long_audio=args.long_audio, evaluation=args.evaluation, decode=True)
     return check(
@@ -86,7 +86,7 @@ def _show_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(args: argparse.Namespace) -> str:
-    from data.show import show
+    from data.commands.show import show
 
     return show(args.file, args.row, model=args.model, tags=args.tags, data_root=args.data_root, picture=args.picture)
 
@@ -97,7 +97,7 @@ def _stats_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _stats(args: argparse.Namespace) -> str:
-    from data.stats import stats
+    from data.commands.stats import stats
 
     return stats(args.files, args.data_root)
 
@@ -110,7 +110,7 @@ def _mix_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _mix(args: argparse.Namespace) -> str:
-    from data.mix import mix
+    from data.commands.mix import mix
 
     changes = {"data_root": args.data_root} if args.data_root else {}
     return mix(args.config, model=args.model, draws=args.draws, seed=args.seed, **changes)

@@ -16,11 +16,11 @@ from typing import Literal
 
 import numpy as np
 
-from data.archives import AudioInfo, probe
 from data.examples import build_prompt, clip_reader
 from data.ledger import Entry
 from data.manifest import AudioRef, Record
-from data.row_errors import RowError
+from data.rows.archives import AudioInfo, probe
+from data.rows.errors import RowError
 from qwen_audio.audio import HOP, MIN_SAMPLES, SAMPLE_RATE, WINDOW_S, AudioClip
 from qwen_audio.config import check_choice, option
 from qwen_audio.decoding import CUT_OFF_S

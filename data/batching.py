@@ -16,12 +16,12 @@ from torch import Tensor
 from data.admission import reason_of
 from data.augment import augment_clip, mask_mel, tilt_mel
 from data.augment_config import AugmentConfig
-from data.batches import DataState
 from data.examples import ReadClip, build_prompt
 from data.ledger import Entry
 from data.manifest import AudioRef, Record
-from data.mixture import Draw, Mixture
-from data.run_ledger import RunLedger
+from data.mixture.batches import DataState
+from data.mixture.mixture import Draw, Mixture
+from data.mixture.run_ledger import RunLedger
 from qwen_audio.audio import MIN_SAMPLES, WINDOW_SAMPLES, AudioClip
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import AudioError, DataError

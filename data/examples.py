@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.archives import source_of
 from data.manifest import AudioRef, Record
+from data.rows.archives import source_of
 from qwen_audio.audio import SAMPLE_RATE, AudioClip, read_audio
 from qwen_audio.config import MOST_TIMED_TOKENS, MOST_TOKENS
 from qwen_audio.decoding import CUT_OFF_S

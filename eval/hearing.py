@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from data.archives import probe, source_of
 from data.examples import ReadClip, clip_reader
 from data.manifest import AudioRef, Record
+from data.rows.archives import probe, source_of
 from eval.models.base import Answered, Asked, reason
 from eval.models.identity import file_digest
 from qwen_audio.audio import AudioClip, fit_window

@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import fields
 
-from data.mixture_config import MixtureConfig
+from data.mixture.config import MixtureConfig
 from finetune.config import MIXTURE_FLAGS, NOT_FLAGS, TrainConfig, resumed_config, train_config
 from finetune.cost.plan_config import PlanOptions
 from qwen_audio.command import Commands, long_flag, run_one_of

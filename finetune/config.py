@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.augment_config import AugmentConfig
-from data.mixture_config import SECTION, MixtureConfig, Source, plain_sources, read_yaml, source_list
+from data.mixture.config import SECTION, MixtureConfig, Source, plain_sources, read_yaml, source_list
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
 

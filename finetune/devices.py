@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Muon, Optimizer
 
 from finetune.config import TrainConfig
-from finetune.cost.flops import CostModel
+from finetune.flops import CostModel
 from finetune.learner import Learner, Micro, moved
 from finetune.stages import odd_numbers, train_mode
 from qwen_audio.errors import CheckpointError

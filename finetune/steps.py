@@ -11,16 +11,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from data.batches import BatchPlan, DataState, deal, global_batches, micro_batches
 from data.batching import Batch, BatchMaker, TrainingBatch
 from data.examples import clip_reader, remembering
 from data.groups import task_of
 from data.manifest import Record
-from data.mixture import Draw, Mixture
-from data.run_ledger import RunLedger
+from data.mixture.batches import BatchPlan, DataState, deal, global_batches, micro_batches
+from data.mixture.mixture import Draw, Mixture
+from data.mixture.run_ledger import RunLedger
 from finetune.config import TrainConfig
-from finetune.cost.flops import shape_of
 from finetune.devices import Single
+from finetune.flops import shape_of
 from finetune.learner import Micro, micro_of
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import QwenAudioError

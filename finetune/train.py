@@ -14,19 +14,19 @@ from pathlib import Path
 
 import torch
 
-from data.batches import DataState, start_state
 from data.batching import prefetch
 from data.groups import family_of_group
-from data.mixture import Mixture
-from data.run_ledger import RunLedger
-from data.sources import open_mixture, some_records
+from data.mixture.batches import DataState, start_state
+from data.mixture.mixture import Mixture
+from data.mixture.run_ledger import RunLedger
+from data.mixture.sources import open_mixture, some_records
 from finetune.adapters import Base, begin
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.backend import first_rank_first, open_backend
 from finetune.checkpoint import BEST, LAST, inherit, latest, read, read_state, set_aside, write
 from finetune.config import CONFIG_FILE, TrainConfig
-from finetune.cost.flops import peak_here
 from finetune.devices import Single, settled
+from finetune.flops import peak_here
 from finetune.learner import Learner
 from finetune.stages import choose, describe, hold_in_float32, parameter_groups
 from finetune.starting import starting_model, starting_tokenizer

@@ -21,8 +21,8 @@ from torch.optim import AdamW
 
 from finetune.adapters import empty_copy, outside_parameters
 from finetune.config import TrainConfig
-from finetune.cost.flops import CostModel
 from finetune.devices import Parallel
+from finetune.flops import CostModel
 from finetune.learner import Learner, Micro, moved
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio

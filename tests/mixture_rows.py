@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.corpus import MemoryCorpus
+from data.index.corpus import MemoryCorpus
 from data.manifest import AudioRef, Record, Turn
-from data.mixture import Mixture
+from data.mixture.mixture import Mixture
 
 
 def records(dataset: str, count: int, family: str | None = None, seconds: float | None = None) -> list[Record]:

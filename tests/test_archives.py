@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
-from data.archives import AudioInfo, parquet_rows, probe, source_of, tar_members, tar_rows
 from data.ledger import Entry
+from data.rows.archives import AudioInfo, parquet_rows, probe, source_of, tar_members, tar_rows
 from qwen_audio.audio import read_audio
 from qwen_audio.errors import AudioEmptyError, AudioFormatError, AudioNotFoundError, DataError
 

@@ -19,7 +19,7 @@ from training_tree import run_config  # type: ignore[import-not-found]
 
 import finetune.checkpoint
 import finetune.train
-from data.batches import global_batches
+from data.mixture.batches import global_batches
 from finetune.backend import check_place, device_of, open_backend
 from finetune.checkpoint import latest, random_state, restore_random
 from finetune.devices import Single

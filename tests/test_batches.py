@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 from mixture_rows import mixture, records, texts  # type: ignore[import-not-found]
 
-from data.batches import BatchPlan, DataState, deal, global_batches, micro_batches
-from data.corpus import MemoryCorpus
-from data.mixture import Draw, Mixture
+from data.index.corpus import MemoryCorpus
+from data.mixture.batches import BatchPlan, DataState, deal, global_batches, micro_batches
+from data.mixture.mixture import Draw, Mixture
 from qwen_audio.errors import ConfigError
 
 PLAN = BatchPlan(budget_tokens=600, max_rows=8, patience=300)

@@ -8,13 +8,13 @@ import soundfile
 import torch
 
 from data.augment_config import AugmentConfig
-from data.batches import DataState
 from data.batching import BatchMaker
-from data.corpus import MemoryCorpus
 from data.examples import clip_reader
+from data.index.corpus import MemoryCorpus
 from data.manifest import AudioRef, Record, Turn
-from data.mixture import Draw, Mixture
-from data.run_ledger import RunLedger
+from data.mixture.batches import DataState
+from data.mixture.mixture import Draw, Mixture
+from data.mixture.run_ledger import RunLedger
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import DataError
 from qwen_audio.tokenizer import Tokenizer

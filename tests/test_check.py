@@ -10,7 +10,7 @@ import pytest
 from corpus_tree import clip
 
 from data.admission import AdmissionOptions
-from data.check import check
+from data.commands.check import check
 from data.tables import hours, table
 from qwen_audio.errors import DataError
 

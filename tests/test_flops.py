@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from data.batching import Batch
 from finetune.adapters import inject, lora_settings
 from finetune.config import TrainConfig
-from finetune.cost.flops import CostModel, StepShape, mfu, peak_of, shape_of
+from finetune.flops import CostModel, StepShape, mfu, peak_of, shape_of
 from finetune.stages import choose
 from qwen_audio.config import DecoderConfig, EncoderConfig, ModelConfig
 from qwen_audio.model.checkpoints.load import empty_model

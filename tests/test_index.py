@@ -18,15 +18,15 @@ import pytest
 import soundfile
 
 from data.admission import AdmissionOptions
-from data.bench_index import bench
-from data.corpus import UNREAD
 from data.examples import build_prompt, clip_reader
-from data.index import Index, IndexOptions
-from data.index_build import open_index
+from data.index.bench import bench
+from data.index.build import open_index
+from data.index.corpus import UNREAD
+from data.index.index import Index, IndexOptions
 from data.ledger import Entry, read_ledger
 from data.manifest import Record
-from data.mixture_config import mixture_config
-from data.sources import open_mixture
+from data.mixture.config import mixture_config
+from data.mixture.sources import open_mixture
 from qwen_audio.errors import ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
 
@@ -219,7 +219,7 @@ def test_an_index_can_be_sent_to_another_process(folder: Path) -> None:
 
 
 def test_several_processes_make_the_same_index(folder: Path, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.index_scan.CHUNK_ROWS", 2)
+    monkeypatch.setattr("data.index.scan.CHUNK_ROWS", 2)
     one, two = (
         open_index(folder / "rows.jsonl", IndexOptions(workers=workers, index_dir=str(folder / f"w{workers}")), tiny_tokenizer)
         for workers in (1, 2)
@@ -229,7 +229,7 @@ def test_several_processes_make_the_same_index(folder: Path, tiny_tokenizer: Tok
 
 
 def test_a_source_of_many_files_keeps_few_of_them_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.corpus.OPEN_MOST", 3)
+    monkeypatch.setattr("data.index.corpus.OPEN_MOST", 3)
     for number in range(12):
         (folder / f"part{number:02}.jsonl").write_text(json.dumps(row("a", f"row {number}")), encoding="utf-8")
     config = mixture_config({"sources": [str(folder / "part*.jsonl")]})

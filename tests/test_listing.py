@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data.catalog import CATALOG, by_task
-from data.listing import WIDTH, listing
+from data.commands.listing import WIDTH, listing
 from qwen_audio.errors import ConfigError
 from tag_schema.tasks import TASKS
 from tag_schema.vocabulary import TagError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.mix import mix
+from data.commands.mix import mix
 from qwen_audio.errors import ConfigError, DataError
 
 

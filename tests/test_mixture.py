@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from mixture_rows import mixture, records  # type: ignore[import-not-found]
 
-from data.corpus import JoinedCorpus, MemoryCorpus
-from data.mixture import Mixture
-from data.permutation import permute, round_keys
-from data.shares import BLOCK, MILLION, Calendar, Unit, parts_of, shares_of
+from data.index.corpus import JoinedCorpus, MemoryCorpus
+from data.mixture.mixture import Mixture
+from data.mixture.permutation import permute, round_keys
+from data.mixture.shares import BLOCK, MILLION, Calendar, Unit, parts_of, shares_of
 from qwen_audio.errors import ConfigError
 
 MIXTURE = mixture(records("a", 7), records("b", 300), records("c", 5), weights={"a/*": 3, "b/*": 1, "c/*": 0}, seed=5)

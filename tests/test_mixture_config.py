@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.mixture_config import MixtureConfig, Source, mixture_config, read_mixture_config
+from data.mixture.config import MixtureConfig, Source, mixture_config, read_mixture_config
 from qwen_audio.errors import ConfigError
 
 WRITTEN = """

@@ -16,11 +16,11 @@ from torch import Tensor
 from training_tree import run_config  # type: ignore[import-not-found]
 
 from finetune.config import TrainConfig, train_config
-from finetune.cost.flops import shape_of
 from finetune.cost.memory import Sizes, activations, memory
 from finetune.cost.plan import Plan, make_plan, plan
 from finetune.cost.plan_config import PlanOptions
 from finetune.cost.workload import assumed
+from finetune.flops import shape_of
 from finetune.steps import take_step
 from finetune.train import loader, prepare, train
 from finetune.watch.journal import read_journal

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from corpus_tree import clip, text
 
-from data import prepare as room
 from data.admission import AdmissionOptions, admit
+from data.commands import prepare as room
+from data.commands.prepare import prepare
 from data.ledger import Entry, read_ledger
 from data.manifest import AudioRef, Record, read_manifest
-from data.prepare import prepare
 from data.recipe import Parquet, Recipe, Split
 from data.recipes.walking import needed, tagged
 from qwen_audio.errors import ConfigError, DataError

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from corpus_tree import clip, text
 
-from data import catalog, prepare
+from data import catalog
+from data.commands import prepare
 from data.ledger import Entry
-from data.mixture_config import mixture_config
+from data.mixture.config import mixture_config
 from data.recipe import Recipe
-from data.rows import parse_line
+from data.rows.shapes import parse_line
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -11,8 +11,8 @@ import pytest
 from data.examples import build_prompt
 from data.ledger import Entry
 from data.manifest import AudioRef, Record, Turn, from_json
-from data.row_errors import RowError
-from data.rows import parse_line, read_row, read_rows
+from data.rows.errors import RowError
+from data.rows.shapes import parse_line, read_row, read_rows
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.custom import CustomTags
 

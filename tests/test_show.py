@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from corpus_tree import clip as write_clip
 
+from data.commands.picture import draw, timed_labels
+from data.commands.show import show, words_of
 from data.manifest import AudioRef, Record, Turn
-from data.picture import draw, timed_labels
-from data.show import show, words_of
 from qwen_audio.errors import DataError
 from tag_schema.tasks import prefix_for
 

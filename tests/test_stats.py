@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.stats import stats
+from data.commands.stats import stats
 from qwen_audio.errors import DataError
 
 

@@ -16,9 +16,9 @@ from data.batching import collate, prefetch
 from data.examples import build_prompt, clip_reader, remembering
 from data.groups import split_rows
 from data.manifest import AudioRef, Record
-from data.mixture_config import mixture_config
+from data.mixture.config import mixture_config
+from data.mixture.sources import some_records
 from data.recipes.prepared import tagged_records
-from data.sources import some_records
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.checkpoint import latest
 from finetune.config import TrainConfig, train_config

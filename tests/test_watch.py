@@ -14,7 +14,7 @@ from prepared_tree import write_tree  # type: ignore[import-not-found]
 from training_tree import run_config  # type: ignore[import-not-found]
 
 from data.groups import task_of
-from data.mixture_config import Source
+from data.mixture.config import Source
 from eval.metrics.registry import metrics_for
 from eval.metrics.sample import Sample
 from finetune.checkpoint import latest, read_state, set_aside

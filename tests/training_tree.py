@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.augment_config import AugmentConfig
-from data.mixture_config import mixture_config
+from data.mixture.config import mixture_config
 from finetune.config import TrainConfig
 from qwen_audio.config import DecoderConfig, EncoderConfig
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.archives import probe
 from data.ledger import Entry
 from data.manifest import AudioRef, Record
 from data.recipe import Recipe, Split
 from data.recipes.transcripts import lost_file
 from data.recipes.walking import needed, read_json, read_lines, tagged
+from data.rows.archives import probe
 from qwen_audio.errors import AudioError
 
 NOISES = "_background_noise_"

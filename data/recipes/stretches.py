@@ -6,9 +6,9 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from data.archives import probe
 from data.ledger import Entry
 from data.manifest import AudioRef
+from data.rows.archives import probe
 from qwen_audio.audio import WINDOW_S
 from qwen_audio.errors import AudioEmptyError, AudioError, AudioNotFoundError
 

@@ -14,7 +14,7 @@ from data.manifest import Record
 from data.recipe import Split
 from data.recipes.prepared import tagged_records
 from data.recipes.walking import read_json_lines
-from data.rows import clip_ref, read_rows
+from data.rows.shapes import clip_ref, read_rows
 from eval.benchmarks.benchmark import Benchmark, right_answers
 from eval.benchmarks.recipes import one_a_clip
 from eval.benchmarks.rows import below, placed, plain_id, unique

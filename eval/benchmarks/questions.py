@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.archives import parquet_rows
 from data.ledger import Entry
 from data.manifest import AudioRef, Record, Turn
 from data.recipe import Split, Walk
 from data.recipes.walking import needed, read_json, read_json_lines
+from data.rows.archives import parquet_rows
 from eval.benchmarks.benchmark import WITHHELD
 from qwen_audio.errors import DataError
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.archives import parquet_rows
 from data.catalog import recipe as find_recipe
 from data.ledger import Entry
 from data.manifest import Record
 from data.recipe import Parquet, Recipe, Split, Walk
+from data.rows.archives import parquet_rows
 from eval.benchmarks.benchmark import Benchmark, right_answers
 from qwen_audio.errors import DataError
 from tag_schema.tasks import TASKS, prefix_for

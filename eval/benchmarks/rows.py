@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 
 from data.admission import AdmissionOptions, measured
-from data.archives import shard_of
 from data.ledger import Entry
 from data.manifest import AudioRef, Record, read_manifest
-from data.row_errors import RowError
+from data.rows.archives import shard_of
+from data.rows.errors import RowError
 from eval.benchmarks.benchmark import Benchmark
 from qwen_audio.errors import DataError
 from tag_schema.tasks import TASKS

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.archives import probe, source_of
 from data.examples import clip_reader
 from data.manifest import AudioRef, Record
+from data.rows.archives import probe, source_of
 from data.tables import hours, table
 from eval.benchmarks.benchmark import WITHHELD, right_answers
 from eval.benchmarks.load import Loaded, load

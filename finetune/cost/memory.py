@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from finetune.config import TrainConfig
-from finetune.cost.flops import StepShape
+from finetune.flops import StepShape
 from finetune.stages import count, decays, named
 from qwen_audio.model.decoder import DecoderBlock
 from qwen_audio.model.encoder import EncoderBlock

@@ -1,7 +1,7 @@
 """Predict a run before a machine is rented: does it fit, how long is a step, how many GPU-hours is the whole.
 
 The model is built without memory (meta device) and treated as the run would; operations and memory are then counted
-(finetune/cost/flops.py, finetune/cost/memory.py). What a step holds is taken from the run's own rows where they are here
+(finetune/flops.py, finetune/cost/memory.py). What a step holds is taken from the run's own rows where they are here
 (finetune/cost/workload.py). What is assumed is printed: lengths where there are no rows, and the efficiency.
 """
 
@@ -14,11 +14,11 @@ import torch
 
 from finetune.adapters import inject, lora_settings
 from finetune.config import TrainConfig
-from finetune.cost.flops import CostModel, StepFlops, product_speed
 from finetune.cost.memory import in_gib, memory, sizes_of
 from finetune.cost.plan_config import DEVICES, PlanOptions
 from finetune.cost.workload import Workload, find_workload
 from finetune.devices import settled
+from finetune.flops import CostModel, StepFlops, product_speed
 from finetune.stages import choose, count, describe
 from finetune.starting import model_config, starting_tokenizer
 from finetune.watch.meter import duration

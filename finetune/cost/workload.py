@@ -8,13 +8,13 @@ from itertools import islice
 from statistics import fmean
 
 from data.admission import count_tokens
-from data.batches import global_batches
 from data.manifest import Record
-from data.mixture import Draw, Mixture
-from data.sources import open_mixture
+from data.mixture.batches import global_batches
+from data.mixture.mixture import Draw, Mixture
+from data.mixture.sources import open_mixture
 from finetune.config import TrainConfig
-from finetune.cost.flops import StepShape
 from finetune.cost.plan_config import PlanOptions
+from finetune.flops import StepShape
 from finetune.steps import count_steps, cut, plan_of
 from qwen_audio.audio import WINDOW_S
 from qwen_audio.errors import ConfigError, DataError

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from data.batching import collate
-from data.corpus import Corpus, check_lost
 from data.examples import ReadClip, build_prompt, clip_reader, most_tokens, remembering
 from data.groups import task_of
+from data.index.corpus import Corpus, check_lost
 from data.manifest import Record
-from data.sources import open_source
+from data.mixture.sources import open_source
 from data.tables import table
 from eval.metrics.captions import Meteor, Spice, Spider
 from eval.metrics.registry import metrics_for

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data.admission import AdmissionOptions, count_tokens
-from data.corpus import UNREAD, Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
 from data.groups import Split, prepared_records, split_rows
-from data.index import IndexOptions
-from data.index_build import open_index
-from data.lengths import estimate_positions
+from data.index.build import open_index
+from data.index.corpus import UNREAD, Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
+from data.index.index import IndexOptions
 from data.manifest import Record
-from data.mixture import Mixture
-from data.mixture_config import MixtureConfig, Source
+from data.mixture.config import MixtureConfig, Source
+from data.mixture.mixture import Mixture
+from data.rows.lengths import estimate_positions
 from qwen_audio.audio import WINDOW_S
 from qwen_audio.errors import ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer

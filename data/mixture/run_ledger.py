@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from data.corpus import Account, check_lost
+from data.index.corpus import Account, check_lost
 from data.ledger import Entry
 
 FIRST_ROWS = 1000  # a share is not judged by fewer rows: one bad clip among the first eight is no eighth

@@ -16,7 +16,7 @@ from data.ledger import LOST, Entry, Ledger
 from data.manifest import AudioRef, Record, write_manifest
 from data.recipe import Recipe, Split
 from data.recipes.parquet import walk_parquet
-from data.row_errors import RowError
+from data.rows.errors import RowError
 from data.tables import hours, table
 from qwen_audio.errors import ConfigError, DataError
 from tag_schema.tasks import TASKS

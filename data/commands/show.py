@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data.admission import AdmissionOptions, examine
+from data.commands.picture import draw
 from data.examples import build_prompt, clip_reader
 from data.groups import task_of
 from data.ledger import Entry
 from data.manifest import Record
-from data.mixture_config import read_yaml
-from data.picture import draw
-from data.rows import read_rows
+from data.mixture.config import read_yaml
+from data.rows.shapes import read_rows
 from qwen_audio.audio import AudioClip
 from qwen_audio.config import ModelConfig
 from qwen_audio.errors import DataError

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.archives import parquet_rows, tar_rows
-from data.dialogues import CONVERSATIONS, Said, dialogue, history_turns, spoken_turns
 from data.ledger import Entry
 from data.manifest import MAY_BE_EMPTY, AudioRef, Record, from_json
-from data.row_errors import RowError, as_text
+from data.rows.archives import parquet_rows, tar_rows
+from data.rows.dialogues import CONVERSATIONS, Said, dialogue, history_turns, spoken_turns
+from data.rows.errors import RowError, as_text
 from qwen_audio.errors import DataError
 from tag_schema.custom import CustomTags
 from tag_schema.prefix import TagPrefix, parse_sentence

@@ -16,9 +16,8 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from data.archives import index_folders
-from data.corpus import UNREAD, Account, Tally
-from data.index import (
+from data.index.corpus import UNREAD, Account, Tally
+from data.index.index import (
     ABOUT,
     COLUMNS,
     KINDS,
@@ -31,9 +30,10 @@ from data.index import (
     is_index,
     split_converted,
 )
-from data.index_scan import CHUNK_ROWS, SCANNED, Job, convert, is_converted, lines_of, scan_chunks
+from data.index.scan import CHUNK_ROWS, SCANNED, Job, convert, is_converted, lines_of, scan_chunks
 from data.ledger import Entry, Ledger
-from data.rows import name_of
+from data.rows.archives import index_folders
+from data.rows.shapes import name_of
 from qwen_audio.errors import DataError
 from qwen_audio.tokenizer import Tokenizer
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.manifest import AudioRef, Role, Turn
-from data.row_errors import RowError, as_text
+from data.rows.errors import RowError, as_text
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
 ROLES: Mapping[str, Role] = {

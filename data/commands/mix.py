@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data.corpus import UNREAD, Tally, check_lost
+from data.commands.show import words_of
 from data.groups import family_of_group
+from data.index.corpus import UNREAD, Tally, check_lost
 from data.ledger import LOST
-from data.mixture import Mixture
-from data.mixture_config import MixtureConfig, read_mixture_config
-from data.show import words_of
-from data.sources import open_mixture
+from data.mixture.config import MixtureConfig, read_mixture_config
+from data.mixture.mixture import Mixture
+from data.mixture.sources import open_mixture
 from data.tables import hours, table
 from qwen_audio.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Any
 
-from data.mixture import Draw, Mixture
+from data.mixture.mixture import Draw, Mixture
 from qwen_audio.config import check_positive
 from qwen_audio.errors import ConfigError
 

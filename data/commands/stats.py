@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.archives import probe
 from data.ledger import Entry
 from data.manifest import Record
-from data.rows import read_rows
+from data.rows.archives import probe
+from data.rows.shapes import read_rows
 from data.tables import hours, table
 from qwen_audio.errors import AudioError, DataError
 

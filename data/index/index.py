@@ -18,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 
 from data.admission import AdmissionOptions, examine
-from data.corpus import Account, Tally, starts_of
+from data.index.corpus import Account, Tally, starts_of
 from data.ledger import Entry
 from data.manifest import Record
-from data.rows import parse_line
+from data.rows.shapes import parse_line
 from qwen_audio.tokenizer import Tokenizer
 from tag_schema.custom import CustomTags
 

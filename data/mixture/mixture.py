@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.corpus import Corpus
 from data.groups import weigh
+from data.index.corpus import Corpus
 from data.ledger import Entry
 from data.manifest import Record
-from data.permutation import permute, round_keys
-from data.shares import BLOCK, MILLION, Calendar, Unit, parts_of, shares_of
+from data.mixture.permutation import permute, round_keys
+from data.mixture.shares import BLOCK, MILLION, Calendar, Unit, parts_of, shares_of
 from qwen_audio.errors import ConfigError
 
 KEPT_BLOCKS = 64  # what a resume asks for again lies near

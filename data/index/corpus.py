@@ -11,8 +11,8 @@ import numpy as np
 
 from data.groups import group_name, held_by
 from data.ledger import Entry, Ledger
-from data.lengths import estimate_positions
 from data.manifest import Record
+from data.rows.lengths import estimate_positions
 
 OPEN_MOST = 200  # files of one source that are open at a time, two handles each
 UNREAD = "?"  # stands for the group of a row that could not be read

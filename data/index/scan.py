@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from data.admission import examine
-from data.archives import parquet_rows, tar_rows
-from data.corpus import UNREAD
 from data.groups import group_name, held_by
-from data.index import IndexOptions, split_converted
+from data.index.corpus import UNREAD
+from data.index.index import IndexOptions, split_converted
 from data.ledger import Entry
-from data.lengths import estimate_positions
-from data.rows import parse_line
+from data.rows.archives import parquet_rows, tar_rows
+from data.rows.lengths import estimate_positions
+from data.rows.shapes import parse_line
 from qwen_audio.tokenizer import Tokenizer
 
 CHUNK_ROWS: Final = 4096  # rows that one worker looks at in one go

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from data.admission import Admission, AdmissionOptions, TokenCounts, examine, render_silent
+from data.commands.show import position_table, words_of
 from data.groups import task_of
 from data.ledger import Entry, Ledger, summary
 from data.manifest import Record
-from data.rows import read_rows
-from data.show import position_table, words_of
+from data.rows.shapes import read_rows
 from data.tables import hours, table
 from qwen_audio.errors import DataError
 from qwen_audio.tokenizer import Tokenizer

@@ -1,0 +1,1 @@
+"""What `python -m data` does: list, prepare, check, show, stats, mix."""
