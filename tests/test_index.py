@@ -19,12 +19,12 @@ import soundfile
 
 from data.admission import AdmissionOptions
 from data.examples import build_prompt, clip_reader
-from data.index.bench import bench
 from data.index.build import open_index
 from data.index.corpus import UNREAD
 from data.index.index import Index, IndexOptions
 from data.ledger import Entry, read_ledger
 from data.manifest import Record
+from data.mixture.bench import bench
 from data.mixture.config import mixture_config
 from data.mixture.sources import open_mixture
 from qwen_audio.errors import ConfigError, DataError

@@ -1,4 +1,4 @@
-"""Measure the index on rows that are made up: `python -m data.index.bench --rows 10000000`.
+"""Measure the index on rows that are made up: `python -m data.mixture.bench --rows 10000000`.
 
 Each part runs in a process of its own, so that its peak of memory is its own. The rows state the lengths of clips that do not exist;
 everything else about them is checked as it always is.
@@ -193,7 +193,7 @@ def _samples(mixture: Mixture, batches: Iterator[tuple[DataState, list[Draw]]]) 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure how an index is made, opened and resumed from."""
-    parser = CommandParser(prog="python -m data.index.bench", description=main.__doc__)
+    parser = CommandParser(prog="python -m data.mixture.bench", description=main.__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help=f"rows to make up (default: {ROWS})")
     parser.add_argument("--workers", type=int, default=1, help="processes that make the index (default: 1)")
     parser.add_argument("--folder", help="where files are put, 300 bytes a row (default: the system's folder for temporary files)")
