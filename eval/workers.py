@@ -6,13 +6,12 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from qwen_audio.command import live_with_starter
 from qwen_audio.errors import USER_ERRORS, DataError, fail
 
 T = TypeVar("T")
@@ -88,18 +87,10 @@ def share_cores(workers: int) -> None:
 
 def _serve(work: Callable[[T, Place], None], job: T, place: Place) -> None:
     """Work in a process of its own; a user's mistake is one line on stderr and code 1."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its starter's to answer
+    live_with_starter()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which its starter ends it by
     os.environ["LOCAL_RANK"] = str(place.rank)  # as torchrun does: a GPU for each, where there are some
-    threading.Thread(target=_die_with_starter, daemon=True).start()
     try:
         work(job, place)
     except USER_ERRORS as error:
         sys.exit(fail(error))
-
-
-def _die_with_starter() -> None:
-    """End this process at once when the one that started it is gone, so that it does not write beside the next run."""
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        wait([starter.sentinel])
-        os._exit(1)

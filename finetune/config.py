@@ -24,7 +24,7 @@ AT_LEAST_1 = (
 )  # fmt: skip
 AT_LEAST_0 = (
     "max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight", "eval_steps",
-    "early_stopping_patience",
+    "early_stopping_patience", "dataloader_num_workers",
 )  # fmt: skip
 
 
@@ -86,6 +86,7 @@ class TrainConfig:
     cache_mb: int = option(2048, "memory for decoded audio, 115 MB an hour; what came first leaves first")
     ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
     class_weight: float = option(0.0, "share of the encoder's classification loss on closed answers")
+    dataloader_num_workers: int = option(0, "processes that read audio and make batches ahead; 0: a thread of this one")
     augment: AugmentConfig | None = field(default=None, metadata={"help": "changes of what is heard: gain, noise, speed, SpecAugment"})
     eval_steps: int = option(0, "measure by the validation rows every so many steps; 0: as often as save_steps")
     eval_on_start: bool = option(False, "measure before the first step too")

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from data.batching import Batch, BatchMaker, TrainingBatch
-from data.examples import clip_reader, remembering
+from data.batching import Batch
 from data.groups import task_of
 from data.manifest import Record
-from data.mixture.batches import BatchPlan, DataState, deal, global_batches, micro_batches
-from data.mixture.mixture import Draw, Mixture
-from data.mixture.run_ledger import RunLedger
+from data.mixture.batches import global_batches
+from data.mixture.mixture import Mixture
 from finetune.config import TrainConfig
 from finetune.devices import Single
 from finetune.flops import shape_of
 from finetune.learner import Micro, micro_of
-from qwen_audio.config import ModelConfig
+from finetune.loading import Share, plan_of
 from qwen_audio.errors import QwenAudioError
 from qwen_audio.model.joint import learned_places
-from qwen_audio.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 AMOUNTS = ("learned", "ctc", "class", "rows", "audio_s", "positions", "real", "computed", "flops", "stop")
@@ -50,55 +46,6 @@ class StepTaken(NamedTuple):
     losses: dict[str, float]
     amounts: dict[str, float]
     tasks: dict[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a rank computes in one step: as many micro-batches as every other rank, None where it has no more rows."""
-
-    made: list[TrainingBatch | None]
-    state: DataState
-
-
-@dataclass(frozen=True)
-class Loader:
-    """Makes the shares of one rank.
-
-    Attributes:
-        config: of the model.
-        place: rank, ranks.
-    """
-
-    settings: TrainConfig
-    tokenizer: Tokenizer
-    config: ModelConfig
-    mixture: Mixture
-    ledger: RunLedger
-    place: tuple[int, int] = (0, 1)
-
-    def shares(self, state: DataState) -> Iterator[Share]:
-        """Yield this rank's shares from a place in the data on, without end."""
-        room = (self.settings.cache_mb << 20) // len(self.mixture.corpora)
-        readers = [remembering(clip_reader(corpus.root), room) for corpus in self.mixture.corpora]
-        maker = BatchMaker(self.tokenizer, self.config, self.mixture, readers, self.settings.augment, self.settings.seed, self.ledger)
-        rank, ranks = self.place
-        for behind, draws in global_batches(self.mixture, plan_of(self.settings), state):
-            cuts = [cut(draws, self.settings, number, ranks) for number in range(ranks)]
-            made = [maker.make(part, behind) for part in cuts[rank]]
-            yield Share(made + [None] * (max(map(len, cuts)) - len(made)), behind)
-
-
-def plan_of(config: TrainConfig) -> BatchPlan:
-    """Say how draws become global batches."""
-    return BatchPlan(config.batch_tokens, config.batch_rows, config.patience)
-
-
-def cut(draws: Sequence[Draw], config: TrainConfig, rank: int, ranks: int) -> list[list[Draw]]:
-    """Cut a rank's share of a global batch into micro-batches."""
-    pieces = config.gradient_accumulation_steps
-    whole = sum(draw.tokens for draw in draws) + config.batch_tokens * len(draws)  # more than any share weighs
-    budget = -(-config.batch_tokens // (ranks * pieces)) if pieces else whole
-    return micro_batches(deal(draws, rank, ranks), budget, config.per_device_train_batch_size or len(draws))
 
 
 def count_steps(config: TrainConfig, mixture: Mixture) -> int:

@@ -28,9 +28,10 @@ from finetune.config import CONFIG_FILE, TrainConfig
 from finetune.devices import Single, settled
 from finetune.flops import peak_here
 from finetune.learner import Learner
+from finetune.loading import Loader, Share
 from finetune.stages import choose, describe, hold_in_float32, parameter_groups
 from finetune.starting import starting_model, starting_tokenizer
-from finetune.steps import Loader, Share, StepTaken, TrainingError, count_steps, learning_rate, take_step
+from finetune.steps import StepTaken, TrainingError, count_steps, learning_rate, take_step
 from finetune.watch.best import Best
 from finetune.watch.curves import FILE, can_draw, draw
 from finetune.watch.dev import BEFORE, DevPack, eval_table, open_dev, write_answers

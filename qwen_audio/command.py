@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 
 from qwen_audio.config import CommandParser
 from qwen_audio.errors import USER_ERRORS, fail
@@ -37,6 +41,20 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more of what is done")
     parser.add_argument("--debug", action="store_true", help="the whole log, and tracebacks")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
+
+
+def live_with_starter() -> None:
+    """Leave Ctrl-C and SIGTERM to the process that started this one, and end at once when it is gone, however it went."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_die_with_starter, daemon=True).start()
+
+
+def _die_with_starter() -> None:
+    starter = multiprocessing.parent_process()
+    if starter is not None:
+        wait([starter.sentinel])
+        os._exit(1)
 
 
 def run_command(args: argparse.Namespace, work: Work) -> int:

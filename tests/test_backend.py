@@ -24,7 +24,8 @@ from finetune.backend import check_place, device_of, open_backend
 from finetune.checkpoint import latest, random_state, restore_random
 from finetune.devices import Single
 from finetune.learner import idle_row, micro_of
-from finetune.steps import AMOUNTS, Share, TrainingError, count_steps, cut, plan_of, take_step
+from finetune.loading import Share, cut, plan_of
+from finetune.steps import AMOUNTS, TrainingError, count_steps, take_step
 from finetune.train import Run, loader, prepare, train
 from finetune.zero import Zero
 from qwen_audio.errors import CheckpointError, ConfigError

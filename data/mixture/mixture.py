@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,13 @@ class Mixture:
     def epochs(self, draws: int) -> np.ndarray:
         """Return how often each unit's rows are seen in so many draws: (U,)."""
         return draws * self.parts / MILLION / np.maximum(1, self._sizes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_block"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._block = lru_cache(maxsize=KEPT_BLOCKS)(self._draw_block)
 
     def _draw_block(self, block: int) -> list[Draw]:
         counts = self._calendar.counts(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from data.admission import AdmissionOptions, count_tokens
@@ -106,10 +107,11 @@ def _prepared(
 
 
 def _counter(tokenizer: Tokenizer | None) -> Callable[[Record], int]:
-    if tokenizer is None:
-        return estimate_positions
-    known = tokenizer
-    return lambda record: count_tokens(record, known).all
+    return estimate_positions if tokenizer is None else partial(_positions, tokenizer)
+
+
+def _positions(tokenizer: Tokenizer, record: Record) -> int:
+    return count_tokens(record, tokenizer).all
 
 
 def some_records(mixture: Mixture, most: int = 200_000) -> Iterator[Record]:

@@ -15,7 +15,8 @@ from data.mixture.sources import open_mixture
 from finetune.config import TrainConfig
 from finetune.cost.plan_config import PlanOptions
 from finetune.flops import StepShape
-from finetune.steps import count_steps, cut, plan_of
+from finetune.loading import cut, plan_of
+from finetune.steps import count_steps
 from qwen_audio.audio import WINDOW_S
 from qwen_audio.errors import ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
