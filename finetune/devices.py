@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from inspect import signature
@@ -15,19 +15,16 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import AdamW, Muon, Optimizer
 
 from finetune.config import TrainConfig
 from finetune.flops import CostModel
 from finetune.learner import Learner, Micro, moved
+from finetune.optimisers import OPTIMISER_FILE, fill_optimisers, has_bf16_units, make_optimisers, optimiser_tensors
 from finetune.stages import odd_numbers, train_mode
-from qwen_audio.errors import CheckpointError
 from qwen_audio.model.joint import QwenAudio
 
 T = TypeVar("T")
-OPTIMISER_FILE = "optimiser.safetensors"
 NO_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in signature(DistributedDataParallel).parameters)
-BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")  # without one of them a CPU is tens of times slower in bfloat16 than in float32
 
 
 class Single:
@@ -64,7 +61,7 @@ class Single:
         self.learner, self.cost = learner.to(self.device), CostModel(learner.model)
         self.groups = list(groups)
         self.shares = [float(group["share"]) for group in groups]
-        self.optimisers = make_optimisers(self.config, groups)
+        self.optimisers = make_optimisers(self.config, groups, self.device)
 
     def backward(self, micro: Micro, scales: Sequence[float], *, last: bool) -> tuple[Tensor, Tensor]:
         """Add the gradients of a micro-batch and return the sums of its losses, (3,), and the loss of each learned position, (n,).
@@ -205,53 +202,4 @@ class Parallel(Single):
 
 def settled(config: TrainConfig, device: torch.device) -> TrainConfig:
     """Settle what the settings leave to the device: bfloat16 on accelerators and on CPUs that have units for it."""
-    if config.bf16 is not None:
-        return config
-    units = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return replace(config, bf16=device.type == "cuda" or any(units.get(name, False) for name in BF16_UNITS))
-
-
-def make_optimisers(config: TrainConfig, groups: Sequence[dict[str, Any]]) -> list[Optimizer]:
-    """Build the optimisers: Muon for the groups that ask for it, AdamW for the rest.
-
-    Source of Muon with AdamW's step size: arXiv:2502.16982.
-    """
-    rate = config.learning_rate
-    plain = [group for group in groups if group["optim"] == "adamw"]
-    turned = [group for group in groups if group["optim"] == "muon"]
-    optimisers: list[Optimizer] = []
-    if plain:
-        betas = (config.adam_beta1, config.adam_beta2)
-        optimisers.append(AdamW([dict(group) for group in plain], betas=betas, eps=config.adam_epsilon, fused=True, lr=rate))
-    if turned:
-        optimisers.append(Muon([dict(group) for group in turned], adjust_lr_fn="match_rms_adamw", lr=rate))
-    return optimisers
-
-
-def optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """Lay the optimisers' states out flat: NUMBER.NAME, parameters counted optimiser after optimiser, group after group."""
-    return {
-        f"{number}.{name}": torch.as_tensor(value).contiguous()
-        for number, (optimiser, parameter) in enumerate(_parameters(optimisers))
-        for name, value in optimiser.state.get(parameter, {}).items()
-    }
-
-
-def fill_optimisers(optimisers: Sequence[Optimizer], tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Take over what optimiser_tensors laid out.
-
-    Raises:
-        CheckpointError: other parameters learned there.
-    """
-    parameters = _parameters(optimisers)
-    for name, value in tensors.items():
-        number, _, field = name.partition(".")
-        if int(number) >= len(parameters) or (value.ndim and value.shape != parameters[int(number)][1].shape):
-            raise CheckpointError(f"{where}: the optimiser's state is of other parameters; was the stage changed? begin anew with --fresh")
-        optimiser, parameter = parameters[int(number)]
-        # The count of steps stays where torch keeps it; moments lie beside their weights.
-        optimiser.state[parameter][field] = value.to(parameter.device) if value.ndim or optimiser.defaults.get("fused") else value
-
-
-def _parameters(optimisers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:
-    return [(optimiser, p) for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
+    return config if config.bf16 is not None else replace(config, bf16=has_bf16_units(device))

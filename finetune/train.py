@@ -118,7 +118,8 @@ def _loop(run: Run, journal: Journal, asked: Callable[[], bool]) -> bool:
     meter = Meter(config.max_steps, None if peak is None else peak * backend.ranks)
     saved = run.step
     if config.eval_on_start and run.step == 0 and run.dev is not None:
-        measure(run, journal, asked)
+        with meter.paused():
+            measure(run, journal, asked)
     with closing(prefetch(lambda: loader(run).shares(run.data_state))) as made_ahead:
         while run.step < config.max_steps and not run.given_up:
             share = next(made_ahead)

@@ -119,7 +119,7 @@ def test_figures_are_means_rates_and_shares(monkeypatch: pytest.MonkeyPatch) -> 
     assert (figures["padding"], figures["tflops_per_s"], figures["mfu"], figures["left_s"]) == (0.25, 1.0, 0.25, 8)
     json.loads(json.dumps(figures, allow_nan=False))
     said = console_line(figures, 10)
-    assert "step 2/10 (20 %)" in said and "asr 2, chat 1" in said and "padding 25 %" in said and "mfu 25 %" in said and "left 8 s" in said
+    assert "step 2/10 (20 %)" in said and "(asr 2, chat 1)" in said and "padding 25 %" in said and "mfu 25 %" in said and "left 8 s" in said
     meter.add(taken())
     assert "mfu" not in Meter(10).take(1, 1e-3) and meter.take(3, 1e-3)["loss"] == 2.0
 
@@ -284,9 +284,11 @@ def test_answers_are_scored_by_the_metrics_of_their_tasks() -> None:
         sample("a", "red dog", "red cat", "asr"), sample("b", "四", "五", "asr", "zh"),
         sample("c", "dog", "dog", "vocal_sound"), sample("d", "cat", "dog", "vocal_sound"),
     ]  # fmt: skip
+    samples += [sample("e", "ja", "ja", "chat", "de"), sample("f", "no", "yes", "chat", "en")]
     found = scored(samples)
+    assert found["chat/accuracy"] == 0.5  # measured alike in all languages
     assert (found["asr-en/wer"], found["asr-zh/cer"], found["vocal_sound/accuracy"]) == (0.5, 1.0, 0.5)
-    assert found["score"] == pytest.approx((1 / 1.5 + 1 / 2 + 0.5) / 3, abs=1e-4)
+    assert found["score"] == pytest.approx((1 / 1.5 + 1 / 2 + 0.5 + 0.5) / 4, abs=1e-4)
 
 
 def test_the_scale_of_goodness_goes_from_0_to_1() -> None:

@@ -72,27 +72,30 @@ def _panels(runs: Mapping[str, Sequence[Figures]]) -> dict[str, Series]:
         add("training loss by task", lines, run, lambda name: name.removeprefix(TASK) if name.startswith(TASK) else None)
         before = f"{BEFORE}{TASK}"
         add("dev loss by task", lines, run, lambda name, before=before: name.removeprefix(before) if name.startswith(before) else None)  # type: ignore[misc]
-        for metric in sorted({_metric(name) for figures in lines for name in figures} - {None}, key=str):
-            add(f"dev rows: {metric}", lines, run, lambda name, metric=metric: _part(name) if _metric(name) == metric else None)  # type: ignore[misc]
+        chief = _chief_metrics(lines)
+        for metric in sorted(set(chief.values())):
+            of = {f"{BEFORE}{part}/{metric}": part for part, name in chief.items() if name == metric}
+            add(f"dev rows: {metric}", lines, run, of.get)
         for name in ("ctc", "class", *PLAIN):
             add(TITLES[name], lines, run, {name: ""}.get)
-    return {title: _fewest(series) for title, series in panels.items() if any(series.values())}
+    return dict(_fewest(title, series) for title, series in panels.items() if any(series.values()))
 
 
-def _metric(name: str) -> str | None:
-    """Return the metric of a figure eval/TASK/METRIC; None of any other."""
-    parts = name.split("/")
-    return parts[2] if len(parts) == 3 and name.startswith(BEFORE) and not name.startswith(f"{BEFORE}{TASK}") else None
+def _chief_metrics(lines: Sequence[Figures]) -> dict[str, str]:
+    """Find the first metric of each task among figures eval/TASK/METRIC: the one that it is judged by."""
+    found: dict[str, str] = {}
+    for name in (name for figures in lines for name in figures if name.startswith(BEFORE) and not name.startswith(f"{BEFORE}{TASK}")):
+        if name.count("/") == 2:
+            _, part, metric = name.split("/")
+            found.setdefault(part, metric)
+    return found
 
 
-def _part(name: str) -> str:
-    return name.split("/")[1]
-
-
-def _fewest(series: Series) -> Series:
-    """Keep as many lines as can be told apart, those with the most points first."""
+def _fewest(title: str, series: Series) -> tuple[str, Series]:
+    """Keep as many lines as can be told apart, those with the most points first, and say so."""
     kept = sorted(series, key=lambda label: -len(series[label]))[:MOST_LINES]
-    return {label: points for label, points in series.items() if label in kept}
+    shown = title if len(kept) == len(series) else f"{title} ({len(kept)} of {len(series)})"
+    return shown, {label: points for label, points in series.items() if label in kept}
 
 
 def smooth(points: Points) -> Points:

@@ -67,7 +67,7 @@ class DevPack:
     def names(self) -> dict[str, bool]:
         """Name the figures that a run can be judged by -> whether lower is better."""
         parts = _parts([sample_of(row.record, "") for row in self.rows]) if self.config.predict_with_generate else {}
-        named = {f"{part}/{metric.name}": metric.better == "lower" for part, of in parts.items() for metric in _metrics(of)}
+        named = {f"{part}/{metric.name}": metric.better == "lower" for part, of in parts.items() for metric in _metrics(of[0])}
         return {"loss": True, **({"score": False} if parts else {}), **named}
 
     def measure(self, model: QwenAudio, backend: Single, asked: Callable[[], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
@@ -199,20 +199,21 @@ def _rows(corpus: Corpus, numbers: np.ndarray) -> list[DevRow]:
 
 
 def _parts(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Take samples apart by what they are measured by: TASK, or TASK-LANGUAGE where a task has answers in several."""
-    languages = defaultdict[str, set[str]](set)
-    for sample in samples:
-        languages[sample.family].add(sample.language)
-    parts = defaultdict[str, list[Sample]](list)
+    """Take samples apart by what they are measured by: TASK, or TASK-LANGUAGE where languages of a task are measured differently."""
+    alike: defaultdict[str, defaultdict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for sample in sorted(samples, key=lambda sample: sample.id):
-        several = len(languages[sample.family]) > 1 and sample.language
-        parts[f"{sample.family}-{sample.language}" if several else sample.family].append(sample)
+        alike[sample.family][_metrics(sample)[0].signature].append(sample)
+    parts: dict[str, list[Sample]] = {}
+    for family, kinds in alike.items():
+        for members in kinds.values():
+            languages = "+".join(sorted({sample.language for sample in members} - {""}))
+            parts[family if len(kinds) == 1 else f"{family}-{languages or 'other'}"] = members
     return dict(sorted(parts.items()))
 
 
-def _metrics(samples: Sequence[Sample]) -> list[Metric]:
-    found = metrics_for(samples[0].family, samples[0].language)
-    return [metric for metric in found if not isinstance(metric, NEEDS_JAVA)]
+def _metrics(sample: Sample) -> list[Metric]:
+    """Choose the metrics of a sample's task and language, those that need Java apart."""
+    return [metric for metric in metrics_for(sample.family, sample.language) if not isinstance(metric, NEEDS_JAVA)]
 
 
 def scored(samples: Sequence[Sample]) -> dict[str, float]:
@@ -220,7 +221,7 @@ def scored(samples: Sequence[Sample]) -> dict[str, float]:
     figures: dict[str, float] = {}
     good = []
     for part, members in _parts(samples).items():
-        for place, metric in enumerate(_metrics(members)):
+        for place, metric in enumerate(_metrics(members[0])):
             try:
                 measured = metric.measure(members)
             except (NotComputed, DataError) as error:

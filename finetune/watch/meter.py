@@ -14,6 +14,7 @@ from finetune.steps import StepTaken
 
 TASK = "loss/"  # before the name of a task
 DECIMALS = 4
+MOST_TASKS = 6  # on the console, those with the highest loss; the journal has all
 
 
 class Meter:
@@ -91,9 +92,10 @@ def console_line(figures: dict[str, Any], max_steps: int) -> str:
     step = figures["step"]
     parts = [f"step {step}/{max_steps} ({100 * step / max(1, max_steps):.0f} %)"]
     parts += [f"{name} {figures[name]:.4g}" for name in ("loss", "ctc", "class") if name in figures]
-    tasks = {name.removeprefix(TASK): value for name, value in figures.items() if name.startswith(TASK)}
+    tasks = sorted(((value, name.removeprefix(TASK)) for name, value in figures.items() if name.startswith(TASK)), reverse=True)
     if len(tasks) > 1:
-        parts.append("(" + ", ".join(f"{task} {value:.3g}" for task, value in sorted(tasks.items())) + ")")
+        more = ", .." if len(tasks) > MOST_TASKS else ""
+        parts.append("(" + ", ".join(f"{task} {value:.3g}" for value, task in tasks[:MOST_TASKS]) + more + ")")
     parts += [f"{short} {figures[name]:.3g}" for name, short in (("grad_norm", "grad"), ("lr", "lr")) if name in figures]
     speed = f"{figures['audio_s_per_s']:.3g} audio-s/s, {figures['tokens_per_s']:.4g} tokens/s, padding {100 * figures['padding']:.0f} %"
     parts.append(speed + (f", mfu {100 * figures['mfu']:.0f} %" if "mfu" in figures else ""))
