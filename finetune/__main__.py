@@ -113,7 +113,7 @@ def _release_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _release(args: argparse.Namespace) -> str:
-    from finetune.train import release
+    from finetune.release import release
 
     return release(args.output_dir, args.output, best=args.best)
 

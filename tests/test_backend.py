@@ -25,8 +25,9 @@ from finetune.checkpoint import latest, random_state, restore_random
 from finetune.devices import Single
 from finetune.learner import idle_row, micro_of
 from finetune.loading import Share, cut, plan_of
+from finetune.run import Run, loader, prepare
 from finetune.steps import AMOUNTS, TrainingError, count_steps, take_step
-from finetune.train import Run, loader, prepare, train
+from finetune.train import train
 from finetune.zero import Zero
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.tokenizer import Tokenizer
@@ -190,6 +191,20 @@ def test_a_run_that_is_terminated_saves_what_it_has_and_goes_on_exactly(tree: Pa
     assert found is not None and found.name in ("step-0000002", "step-0000003")  # the signal is seen between two steps
     train(run_config(tree))
     assert same(latest(tree / "whole"), latest(tree / "run"))
+
+
+def test_ctrl_c_saves_what_there_is_and_a_second_one_leaves_at_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(SystemExit) as left:
+            train(run_config(tree))
+    found = latest(tree / "run")
+    assert left.value.code == 130 and found is not None and found.name in ("step-0000002", "step-0000003")
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2, lambda: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
+        with pytest.raises(KeyboardInterrupt):
+            train(run_config(tree, max_steps=9))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_run_that_has_ended_takes_no_further_step(tree: Path) -> None:

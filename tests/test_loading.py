@@ -19,7 +19,8 @@ from training_tree import run_config  # type: ignore[import-not-found]
 
 from data.batching import TrainingBatch
 from finetune.loading import Share
-from finetune.train import loader, prepare, train
+from finetune.run import loader, prepare
+from finetune.train import train
 from qwen_audio.errors import DataError
 from qwen_audio.tokenizer import Tokenizer
 
@@ -103,7 +104,7 @@ def test_a_run_with_processes_ends_in_the_same_weights_and_leaves_none_behind(tr
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up as Linux lists them")
 def test_processes_end_when_their_run_is_killed(tree: Path) -> None:
     code = "import sys, time; sys.path.insert(0, 'tests'); from pathlib import Path; from training_tree import run_config\n"
-    code += "from finetune.train import loader, prepare\n"
+    code += "from finetune.run import loader, prepare\n"
     code += f"if __name__ == '__main__':\n    run = prepare(run_config(Path({str(tree)!r}), dataloader_num_workers=2))\n"
     code += "    shares = loader(run).shares(run.data_state); next(shares); print('ready', flush=True); time.sleep(60)\n"
     path = tree / "hold.py"

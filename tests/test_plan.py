@@ -21,8 +21,9 @@ from finetune.cost.plan import Plan, make_plan, plan
 from finetune.cost.plan_config import PlanOptions
 from finetune.cost.workload import assumed
 from finetune.flops import shape_of
+from finetune.run import loader, prepare
 from finetune.steps import take_step
-from finetune.train import loader, prepare, train
+from finetune.train import train
 from finetune.watch.journal import read_journal
 from qwen_audio.errors import CheckpointError, ConfigError
 from qwen_audio.model.joint import QwenAudio

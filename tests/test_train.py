@@ -22,8 +22,10 @@ from data.recipes.prepared import tagged_records
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.checkpoint import latest
 from finetune.config import TrainConfig, train_config
+from finetune.release import release
+from finetune.run import loader, prepare
 from finetune.steps import TrainingError, learning_rate, take_step
-from finetune.train import loader, prepare, release, train
+from finetune.train import train
 from finetune.watch.journal import read_journal
 from qwen_audio.config import DecoderConfig, EncoderConfig
 from qwen_audio.engine import load

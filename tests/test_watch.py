@@ -19,8 +19,9 @@ from eval.metrics.registry import metrics_for
 from eval.metrics.sample import Sample
 from finetune.checkpoint import latest, read_state, set_aside
 from finetune.devices import Single
+from finetune.run import Run, loader, prepare
 from finetune.steps import StepTaken, take_step
-from finetune.train import Run, loader, prepare, train
+from finetune.train import train
 from finetune.watch import curves
 from finetune.watch.best import Best
 from finetune.watch.curves import draw, smooth
