@@ -62,11 +62,12 @@ def count_steps(config: TrainConfig, mixture: Mixture) -> int:
 
 
 def learning_rate(config: TrainConfig, done: int) -> float:
-    """Return the rate of the step after `done` steps: linear warm-up, then a cosine to the minimum."""
+    """Return the rate of the step after `done` steps: linear warm-up, then down to the minimum as the schedule says."""
     if done < config.warmup_steps:
         return config.learning_rate * (done + 1) / config.warmup_steps
     share = min(1.0, (done - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps))
-    return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * (1 + math.cos(math.pi * share)) / 2
+    left = {"cosine": (1 + math.cos(math.pi * share)) / 2, "linear": 1 - share, "constant": 1.0}[config.lr_scheduler_type]
+    return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * left
 
 
 def take_step(

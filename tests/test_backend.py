@@ -200,8 +200,13 @@ def test_ctrl_c_saves_what_there_is_and_a_second_one_leaves_at_once(tree: Path, 
             train(run_config(tree))
     found = latest(tree / "run")
     assert left.value.code == 130 and found is not None and found.name in ("step-0000002", "step-0000003")
+
+    def twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
     with monkeypatch.context() as patch:
-        interrupted(patch, 2, lambda: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
+        interrupted(patch, 2, twice)
         with pytest.raises(KeyboardInterrupt):
             train(run_config(tree, max_steps=9))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -51,6 +51,7 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         "use_cpu", "gradient_checkpointing", "deepspeed", "seed", "save_steps",
         "save_total_limit", "logging_steps", "resume_from_checkpoint", "optim", "eval_steps", "eval_on_start",
         "per_device_eval_batch_size", "metric_for_best_model", "report_to", "dataloader_num_workers",
+        "lr_scheduler_type",
     }  # fmt: skip
     ours = {spec.name for spec in dataclasses.fields(TrainConfig)}
     assert shared <= ours and shared <= theirs

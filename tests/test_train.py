@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,9 @@ def test_the_rate_warms_up_and_falls_to_its_minimum(tree: Path) -> None:
     rates = [learning_rate(settings, done) for done in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
     assert all(one > two for one, two in pairwise(rates[10:]))
+    linear, constant = (replace(settings, lr_scheduler_type=name) for name in ("linear", "constant"))  # type: ignore[arg-type]
+    assert [learning_rate(linear, done) for done in (9, 10, 55, 100)] == pytest.approx([1.0, 1.0, 0.55, 0.1])
+    assert {learning_rate(constant, done) for done in range(9, 101)} == {1.0}
 
 
 def test_a_batch_holds_what_its_prompts_hold(tree: Path) -> None:
