@@ -8,6 +8,9 @@ Several nodes:         on each of them, with the same MASTER_ADDR (a name or add
                            --nproc-per-node 8 -m finetune train ...
                        output_dir must lie on a disk that all nodes share; indexes of data files are made by the first rank.
 
+accelerate has no part in it: what it would wrap are the few calls of `devices` and `zero`, and on CPUs it was seen to take every rank for
+the only one (its 1.15).
+
 A launcher tells each process its place by RANK, WORLD_SIZE and LOCAL_RANK. The group is asked for the same numbers and must agree: a
 rank that believes to be alone would train on everybody's rows.
 """
@@ -27,6 +30,8 @@ from finetune.devices import Parallel, Single, settled
 from finetune.zero import Zero, join
 from qwen_audio.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def open_backend(config: TrainConfig) -> Iterator[Single]:
@@ -38,6 +43,8 @@ def open_backend(config: TrainConfig) -> Iterator[Single]:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     device = device_of(config, int(os.environ.get("LOCAL_RANK", "0")))
     config = settled(config, device)
+    if device.type == "cuda" and ranks < torch.cuda.device_count() and "RANK" not in os.environ:
+        log.info("one of %d GPUs is used; torchrun --nproc-per-node N -m finetune .. uses N", torch.cuda.device_count())
     if ranks == 1 and not config.deepspeed:
         yield Single(config, device)
         return

@@ -136,6 +136,8 @@ class TrainConfig:
             raise ConfigError("stage encoder teaches no answers: validation rows are for the other stages")
         if not measured and (self.early_stopping_patience or self.eval_steps):
             raise ConfigError("eval_steps and early_stopping_patience need rows to measure by: name them with --validation-file")
+        if learned := {source.path for source in self.validated_by if source.path} & {source.path for source in self.blend.sources}:
+            raise ConfigError(f"{sorted(learned)[0]}: rows cannot both teach and measure; name other rows with --validation-file")
         if not self.predict_with_generate and self.best_by != "loss":
             raise ConfigError(f"metric_for_best_model is {self.best_by}, and without predict_with_generate there is but the loss")
 

@@ -74,6 +74,7 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         ({"nonsense": 1}, "unknown setting nonsense"),
         ({"early_stopping_patience": 2}, "need rows to measure by: name them with --validation-file"),
         ({"eval_steps": 5}, "need rows to measure by"),
+        ({"validation_file": ["rows.jsonl"]}, "rows.jsonl: rows cannot both teach and measure"),
         ({"validation": 7}, "validation is 7: expected a list of paths"),
         ({"validation": [{"paths": "x"}]}, "unknown setting paths"),
         ({"validation_file": ["d.jsonl"], "stage": "encoder", "ctc_weight": 0.1}, "stage encoder teaches no answers"),

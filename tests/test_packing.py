@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -127,6 +128,14 @@ def test_the_way_is_chosen_by_device_and_numbers(monkeypatch: pytest.MonkeyPatch
     assert way_within(tensor("cuda", torch.float32)) is flex
     monkeypatch.setattr(attention, "flash_attention", lambda: None)
     assert way_within(tensor("cuda", torch.bfloat16)) is flex
+
+
+def test_torchs_flash_attention_is_taken_where_it_is_the_one_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = attention.flash_attention.__wrapped__()
+    assert found is None or found.__module__ == "torch.nn.attention.varlen"
+    other = SimpleNamespace(varlen_attn=lambda query, key, value, is_causal=False: None)  # as an earlier torch had it
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", other)
+    assert attention.flash_attention.__wrapped__() is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernels need CUDA")

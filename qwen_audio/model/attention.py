@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from inspect import signature
 from itertools import accumulate
 from typing import Any
 
@@ -90,12 +91,12 @@ def flex(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], causal: bool) 
 
 @cache
 def flash_attention() -> Callable[..., Any] | None:
-    """Return torch's varlen_attn; None in a torch that has none. Loading it takes seconds, which only CUDA is worth."""
+    """Return torch's varlen_attn; None in a torch that has none, or another one. Loading it takes seconds, which only CUDA is worth."""
     try:
         from torch.nn.attention.varlen import varlen_attn
-    except ImportError:  # a torch before 2.10
+    except ImportError:
         return None
-    return varlen_attn
+    return varlen_attn if {"window_size", "enable_gqa"} <= signature(varlen_attn).parameters.keys() else None
 
 
 @lru_cache(maxsize=4)  # all blocks of encoder and decoder ask for the same
