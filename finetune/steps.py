@@ -70,9 +70,7 @@ def learning_rate(config: TrainConfig, done: int) -> float:
     return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * left
 
 
-def take_step(
-    backend: Single, config: TrainConfig, share: Share, done: int, *, tasks: Sequence[str] = (), stop: bool = False
-) -> StepTaken:
+def take_step(backend: Single, config: TrainConfig, share: Share, done: int, *, tasks: Sequence[str] = (), stop: bool = False) -> StepTaken:
     """Learn from a global batch.
 
     Args:

@@ -39,7 +39,7 @@ def train(config: TrainConfig) -> str:
     A run whose output_dir holds a checkpoint goes on from it, unless resume_from_checkpoint is none.
 
     Raises:
-        SystemExit: SIGTERM or Ctrl-C came; the run is saved, and the code is 143 or 130.
+        SystemExit: SIGTERM, Ctrl-C or SIGHUP came; the run is saved, and the code is 143, 130 or 129.
     """
     with open_backend(config) as backend, stop_signals() as asked:
         return train_on(backend, config, asked)
@@ -156,9 +156,10 @@ def _ending(run: Run) -> str:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
-    """Note a SIGTERM or a Ctrl-C instead of dying of it; gives a function that returns the signal's number, 0 while none came.
+    """Note a SIGTERM, a Ctrl-C or a terminal that closes instead of dying of it; gives a function that returns the signal's number, 0
+    while none came.
 
-    A second Ctrl-C is not waited for.
+    A second Ctrl-C is not waited for. What the one who started the program lets it ignore (nohup, a shell's background) stays ignored.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
@@ -172,7 +173,8 @@ def stop_signals() -> Iterator[Callable[[], int]]:
         if number == signal.SIGINT:
             log.warning("the step is ended and saved; Ctrl-C once more leaves at once")
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    wanted = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in wanted}
     try:
         yield lambda: came[0] if came else 0
     finally:

@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,16 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, act: Callable[[], Any]
     monkeypatch.setattr(finetune.train, "take_step", step)
 
 
+@contextmanager
+def stopping() -> Iterator[list[Any]]:
+    """Give the codes of the exits that happen inside."""
+    codes: list[Any] = []
+    try:
+        yield codes
+    except SystemExit as left:
+        codes.append(left.code)
+
+
 def same(one: Path | None, other: Path | None) -> bool:
     assert one is not None and other is not None
     files = ("model.safetensors", "optimiser.safetensors")
@@ -193,7 +204,15 @@ def test_a_run_that_is_terminated_saves_what_it_has_and_goes_on_exactly(tree: Pa
     assert same(latest(tree / "whole"), latest(tree / "run"))
 
 
-def test_ctrl_c_saves_what_there_is_and_a_second_one_leaves_at_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let Ctrl-C count: a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_what_there_is_and_a_second_one_leaves_at_once(tree: Path, monkeypatch: pytest.MonkeyPatch, heard: None) -> None:
     with monkeypatch.context() as patch:
         interrupted(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(SystemExit) as left:
@@ -210,6 +229,22 @@ def test_ctrl_c_saves_what_there_is_and_a_second_one_leaves_at_once(tree: Path, 
         with pytest.raises(KeyboardInterrupt):
             train(run_config(tree, max_steps=9))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_terminal_that_closes_ends_a_run_saved_unless_it_is_to_be_ignored(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, steps in ((signal.SIG_IGN, 4), (signal.SIG_DFL, 2)):
+            signal.signal(signal.SIGHUP, handler)
+            with monkeypatch.context() as patch, stopping() as code:
+                interrupted(patch, 2, lambda: os.kill(os.getpid(), signal.SIGHUP))
+                train(run_config(tree, max_steps=4, resume_from_checkpoint="none"))
+            found = latest(tree / "run")
+            assert found is not None and code == ([] if handler == signal.SIG_IGN else [129])
+            assert found.name in (f"step-{steps:07d}", f"step-{min(4, steps + 1):07d}")
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_run_that_has_ended_takes_no_further_step(tree: Path) -> None:
