@@ -297,7 +297,7 @@ def merge(adapter: Path | str, output: Path | str, *, base: str = "") -> str:
     Raises:
         CheckpointError: no adapter, or the base is not the one that it was trained on.
     """
-    adapter, output = Path(adapter), Path(output)
+    adapter, output = find_checkpoint(adapter), Path(output)
     where = str(adapter / "config.json")
     values = read_json(adapter / "config.json")
     if values.get("format") != FORMAT:

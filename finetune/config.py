@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +19,26 @@ MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio",
 CONFIG_FILE = "config.json"  # in output_dir: the settings of its run; JSON is YAML too
 NOT_FLAGS = ("custom_tags", "encoder", "decoder", "augment", "validation")  # sections of the file
 Report = Literal["auto", "tensorboard", "none"]
-AT_LEAST_1 = (
-    "save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb", "max_eval_samples",
-    "per_device_eval_batch_size",
-)  # fmt: skip
-AT_LEAST_0 = (
-    "max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight", "eval_steps",
-    "early_stopping_patience", "dataloader_num_workers",
-)  # fmt: skip
+RANGES: Mapping[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
+    "at least 1": (
+        lambda value: value >= 1,
+        (
+            "save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb", "max_eval_samples",
+            "per_device_eval_batch_size",
+        ),
+    ),
+    "0 or more": (
+        lambda value: 0 <= value < math.inf,
+        (
+            "max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight", "eval_steps",
+            "early_stopping_patience", "dataloader_num_workers", "min_learning_rate", "warmup_steps", "weight_decay", "max_grad_norm",
+        ),
+    ),
+    "a number above 0": (lambda value: 0 < value < math.inf, ("learning_rate", "adam_epsilon", "lora_alpha")),
+    "0 or more, below 1": (lambda value: 0 <= value < 1, ("adam_beta1", "adam_beta2", "lora_dropout")),
+    "a share above 0, at most 1": (lambda value: 0 < value <= 1, ("encoder_lr_decay",)),
+}  # fmt: skip
+"""What is expected -> whether a value is that, and the settings that it is expected of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,7 @@ class TrainConfig:
     adam_beta1: float = option(0.9, "AdamW's first beta")
     adam_beta2: float = option(0.98, "AdamW's second beta")
     adam_epsilon: float = option(1e-6, "AdamW's epsilon")
-    max_grad_norm: float = option(1.0, "clip the gradient's norm to this")
+    max_grad_norm: float = option(1.0, "clip the gradient's norm to this; 0: not at all")
     batch_tokens: int = option(1000, "positions of a global batch, rows x longest row: 25 a second of audio, and the text's")
     batch_rows: int = option(48, "rows of a global batch at most")
     per_device_train_batch_size: int = option(0, "rows that a device computes at once at most; 0: no limit")
@@ -108,16 +121,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not (self.mixture.sources or self.train_file):
             raise ConfigError("nothing to train on: name files of rows with --train-file, or sources in the section `mixture`")
-        for name in AT_LEAST_1:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
-        for name in AT_LEAST_0:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected 0 or more")
-        if not (self.max_steps or self.num_train_epochs > 0):
-            raise ConfigError("max_steps is 0 and num_train_epochs too: say with one of them how long to train")
-        if not 0 < self.encoder_lr_decay <= 1:
-            raise ConfigError(f"encoder_lr_decay is {self.encoder_lr_decay}: expected a share above 0, at most 1")
+        for expected, (fits, names) in RANGES.items():
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise ConfigError(f"{name} is {getattr(self, name)}: expected {expected}")
+        if self.min_learning_rate > self.learning_rate and self.lr_scheduler_type != "constant":
+            rates = f"min_learning_rate is {self.min_learning_rate:g}, above learning_rate, {self.learning_rate:g}"
+            raise ConfigError(f"{rates}: the rate would rise; lower it")
+        if not (self.max_steps or 0 < self.num_train_epochs < math.inf):
+            raise ConfigError("max_steps is 0, and num_train_epochs no number above it: say with one of them how long to train")
         if self.lora_r and not self.model:
             raise ConfigError(f"lora_r is {self.lora_r}, but no model is named: adapters stand beside a checkpoint, name it with --model")
         if self.stage == "encoder" and not self.auxiliary:
@@ -136,8 +148,9 @@ class TrainConfig:
             raise ConfigError("stage encoder teaches no answers: validation rows are for the other stages")
         if not measured and (self.early_stopping_patience or self.eval_steps):
             raise ConfigError("eval_steps and early_stopping_patience need rows to measure by: name them with --validation-file")
-        if learned := {source.path for source in self.validated_by if source.path} & {source.path for source in self.blend.sources}:
-            raise ConfigError(f"{sorted(learned)[0]}: rows cannot both teach and measure; name other rows with --validation-file")
+        taught = {Path(source.path).resolve() for source in self.blend.sources if source.path}
+        if both := sorted(source.path for source in self.validated_by if source.path and Path(source.path).resolve() in taught):
+            raise ConfigError(f"{both[0]}: rows cannot both teach and measure; name other rows with --validation-file")
         if not self.predict_with_generate and self.best_by != "loss":
             raise ConfigError(f"metric_for_best_model is {self.best_by}, and without predict_with_generate there is but the loss")
 

@@ -88,7 +88,7 @@ class Single:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["share"]
         parameters = [p for group in self.groups for p in group["params"] if p.grad is not None]
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm or math.inf))
         if math.isfinite(norm):
             for optimiser in self.optimisers:
                 optimiser.step()

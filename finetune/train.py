@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 from types import FrameType
 
 import torch
@@ -28,6 +30,7 @@ from finetune.watch.dev import BEFORE, eval_table, write_answers
 from finetune.watch.journal import Journal, read_journal
 from finetune.watch.meter import Meter, console_line, duration
 from qwen_audio.config import to_mapping
+from qwen_audio.errors import ConfigError
 
 log = logging.getLogger(__name__)
 ANSWERS = "answers"
@@ -47,9 +50,9 @@ def train(config: TrainConfig) -> str:
 
 def train_on(backend: Single, config: TrainConfig, asked: Callable[[], int] = lambda: 0) -> str:
     """Do what train does among ranks that have met already; asked gives the signal that asks this one to stop, or 0."""
+    _make_folder(Path(config.output_dir))
     run = prepare(config, backend)
     if backend.rank == 0:
-        run.folder.mkdir(parents=True, exist_ok=True)
         if (aside := set_aside(run.folder, run.step)) is not None:
             log.warning("%s: checkpoints past step %d are another run's; they are in %s now", run.folder, run.step, aside)
         (run.folder / CONFIG_FILE).write_text(json.dumps(to_mapping(run.config), indent=1), encoding="utf-8")
@@ -182,10 +185,26 @@ def stop_signals() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a run, before minutes are spent on what will be written there.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"output_dir {folder} cannot be written ({error.strerror}); name another folder") from error
+
+
 def _describe(run: Run) -> None:
     """Say what is trained on what."""
     learner = run.learner
     log.info("stage %s, %d steps\n%s", run.config.stage, run.config.max_steps, describe(learner, run.config))
+    if run.config.warmup_steps >= run.config.max_steps:
+        log.warning("warmup_steps is %d: in %d steps the rate never reaches its peak", run.config.warmup_steps, run.config.max_steps)
     if learner.heads is not None:
         log.info("%d classes for the encoder", len(learner.heads.classes))
     for unit, share in zip(run.mixture.units, run.mixture.shares.tolist(), strict=True):

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, NoReturn, TypeVar
 
 from qwen_audio.errors import ConfigError
@@ -186,9 +187,11 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "config"
         raise ConfigError(f"{where}: expected a mapping of settings, found {type(values).__name__}")
     hints = typing.get_type_hints(kind)
     known = {spec.name for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    surplus = sorted(set(values) - known)
+    surplus = sorted(set(values) - known, key=str)
     if surplus:
-        raise ConfigError(f"{where}: unknown setting {', '.join(surplus)}; known: {', '.join(sorted(known))}")
+        alike = get_close_matches(str(surplus[0]), known, n=1)
+        mend = f"did you mean {alike[0]}?" if alike else f"known: {', '.join(sorted(known))}"
+        raise ConfigError(f"{where}: unknown setting {', '.join(map(str, surplus))}; {mend}")
     built = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()}
     try:
         return kind(**built)

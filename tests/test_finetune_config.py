@@ -81,6 +81,15 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         ({"predict_with_generate": False, "metric_for_best_model": "score"}, "there is but the loss"),
         ({"report_to": "wandb"}, "expected one of auto, tensorboard, none"),
         ({"max_eval_samples": 0}, "expected at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0: expected a number above 0"),
+        ({"learning_rate": "nan"}, "learning_rate is nan: expected a number above 0"),
+        ({"learning_rate": 1e-6}, "min_learning_rate is 1e-05, above learning_rate, 1e-06: the rate would rise"),
+        ({"adam_beta2": 1.0}, "adam_beta2 is 1.0: expected 0 or more, below 1"),
+        ({"lora_dropout": 1.5}, "lora_dropout is 1.5: expected 0 or more, below 1"),
+        ({"warmup_steps": -3}, "warmup_steps is -3: expected 0 or more"),
+        ({"max_grad_norm": "inf"}, "max_grad_norm is inf: expected 0 or more"),
+        ({"validation_file": ["./x/../rows.jsonl"]}, "rows cannot both teach and measure"),
+        ({"learning_rte": 1.0}, r"unknown setting learning_rte; did you mean learning_rate\?"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -91,6 +91,32 @@ def test_the_loss_falls_and_the_log_says_so(tree: Path) -> None:
     assert lines[0]["audio_s_per_s"] > 0 and 0 <= lines[0]["padding"] < 1
 
 
+def test_a_gradient_is_clipped_to_its_norm_and_with_0_not_at_all(tree: Path) -> None:
+    moved = {}
+    for norm in (0.0, 1e9, 1e-9):
+        run = prepare(config(tree, max_grad_norm=norm, optim="adamw", weight_decay=0.0, adam_epsilon=1e-3))
+        before = {name: value.clone() for name, value in run.learner.state_dict().items()}
+        take_step(run.backend, run.config, next(loader(run).shares(run.data_state)), 0)
+        moved[norm] = {name: value - before[name] for name, value in run.learner.state_dict().items()}
+    assert all(torch.equal(moved[0.0][name], moved[1e9][name]) for name in moved[0.0])
+    largest = {norm: max(float(change.abs().max()) for change in changes.values()) for norm, changes in moved.items()}
+    assert largest[1e-9] < 1e-3 * largest[0.0]
+
+
+def test_the_folder_of_a_run_is_no_checkpoint_and_a_warm_up_past_the_end_is_told(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(config(tree, max_steps=2, warmup_steps=5))
+    assert "warmup_steps is 5: in 2 steps the rate never reaches its peak" in caplog.text
+    with pytest.raises(CheckpointError, match=r"the folder of a training run, .*; name .*/run/last$"):
+        load(str(tree / "run"))
+
+
+@pytest.mark.parametrize("place", ["a file", "a file/run"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_loaded(tree: Path, place: str) -> None:
+    (tree / "a file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"output_dir .*a file.* cannot be written .*; name another folder"):
+        train(config(tree, output_dir=str(tree / place), model="/nowhere"))
+
+
 def test_a_released_run_loads_and_answers_with_its_custom_tags(tree: Path) -> None:
     train(config(tree, max_steps=3))
     assert "bfloat16" in release(tree / "run", tree / "mini")

@@ -67,7 +67,8 @@ class Mixture:
         self.corpora, self.seed = tuple(corpora), seed
         known = {group for corpus in corpora for group in (*corpus.sizes, *corpus.account.held)}
         if not known:
-            raise ConfigError(f"mixture: no row was admitted from {', '.join(corpus.name for corpus in corpora) or 'no source at all'}")
+            named = ", ".join(corpus.name for corpus in corpora) or "no source at all"
+            raise ConfigError(f"mixture: no row was admitted from {named}; `python -m data check` says why")
         by_group = weigh(known, weights or {"*": 1.0})
         factors = sources or [(1.0, 1.0)] * len(corpora)
         self.units = tuple(

@@ -30,6 +30,9 @@ def find_checkpoint(name: str | Path, *, allow_download: bool = False) -> Path:
     if text == BUNDLED and (BUNDLED_DIRECTORY / "config.json").is_file():
         return BUNDLED_DIRECTORY
     if text and path.is_dir():
+        inside = [str(path / link) for link in ("best", "last") if (path / link).is_dir()]
+        if inside and not any(path.glob("*.safetensors")):
+            raise CheckpointError(f"{text}: the folder of a training run, whose checkpoints lie in it; name {' or '.join(inside)}")
         return path
     if path.is_file():
         raise CheckpointError(f"{text}: a file, expected the directory of a checkpoint; name {path.parent}")
