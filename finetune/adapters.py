@@ -165,8 +165,23 @@ def begin(model: QwenAudio, config: TrainConfig, tokenizer: Tokenizer, folder: P
     base = find_base(config.model)
     inject(model, lora_settings(config, new_tag_ids(tokenizer, base)))
     if folder is not None:
+        _check_same(folder, base, config)
         load_adapter(model, folder)
     return base
+
+
+def _check_same(folder: Path, base: Base, config: TrainConfig) -> None:
+    """See that a run goes on beside the base, and with the scale, that its adapters have learned with.
+
+    Raises:
+        CheckpointError: it would not.
+    """
+    learned_with = read_note(read_json(folder / "config.json"), str(folder / "config.json")).base_sha256
+    if base.sha256 != learned_with:
+        mend = "name the model that the run began from with --model, or begin anew with --fresh"
+        raise CheckpointError(f"{folder}: its adapters have learned beside other weights than {base.directory} holds; {mend}")
+    if (alpha := read_json(folder / SETTINGS_FILE)["lora_alpha"]) != config.lora_alpha:
+        raise CheckpointError(f"{folder}: lora_alpha is {alpha} there and {config.lora_alpha} here; take --lora-alpha {alpha}, or --fresh")
 
 
 def inject(model: QwenAudio, settings: LoraSettings) -> QwenAudio:

@@ -21,6 +21,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -51,10 +52,11 @@ def open_backend(config: TrainConfig) -> Iterator[Single]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     logging.getLogger().setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) else logging.getLogger().level)
+    timeout = timedelta(seconds=config.ddp_timeout)
     if config.deepspeed:
-        join(device)
+        join(device, timeout)
     else:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     backend = Zero(config, device) if config.deepspeed else Parallel(config, device)
     try:
         check_place(backend, ranks)

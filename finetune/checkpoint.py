@@ -7,7 +7,8 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,12 @@ def write(
     """
     folder = step_folder(output_dir, state["step"])
     draft = folder.with_name(folder.name + ".part")
-    if backend.rank == 0:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-    backend.barrier()
+    with _together(backend, draft, state["step"]):
+        if backend.rank == 0:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
     weights, kinds = backend.weights(learning=base is not None), backend.gather(random_state())
-    failed = ""
-    try:
+    with _together(backend, draft, state["step"]):
         backend.write_optimiser(draft)
         if backend.rank == 0:
             _write_model(draft, backend.learner, weights, tokenizer, base)
@@ -83,27 +83,61 @@ def write(
             whole = {**state, "ranks": backend.ranks, "optimiser": backend.kind}
             (draft / STATE_FILE).write_text(json.dumps(whole, indent=1), encoding="utf-8")
             _to_disk(draft)
-    except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:
-        failed = str(error)
-    reasons = [reason for reason in backend.gather(failed) if reason]
-    if backend.rank == 0 and reasons:
-        shutil.rmtree(draft, ignore_errors=True)
-    if reasons:
-        kept = latest(output_dir)
-        stays = f"{kept} stays, go on from it with resume --output-dir {output_dir}" if kept else "none was there before"
-        raise CheckpointError(f"step {state['step']} cannot be saved ({reasons[0]}): make room on the disk; {stays}")
-    if backend.rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
-        _sync(folder.parent)
-        best = step_folder(output_dir, best_step)
-        link(output_dir, LAST, folder)
-        link(output_dir, BEST, best)
-        for old in sorted(Path(output_dir).glob("step-???????"))[:-keep]:
-            if old != best:
-                shutil.rmtree(old, ignore_errors=True)
-    backend.barrier()
+    with _together(backend, draft, state["step"]):
+        if backend.rank == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(draft, folder)
+            _sync(folder.parent)
+            best = step_folder(output_dir, best_step)
+            link(output_dir, LAST, folder)
+            link(output_dir, BEST, best)
+            for old in sorted(Path(output_dir).glob("step-???????"))[:-keep]:
+                if old != best:
+                    shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _together(backend: Single, draft: Path, step: int) -> Iterator[None]:
+    """Do something at every rank; where one fails, all of them hear of it, and none goes on.
+
+    Raises:
+        CheckpointError: one has failed; the draft is taken away.
+    """
+    failed = ""
+    try:
+        yield
+    except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:
+        failed = str(error) or type(error).__name__
+    if reasons := [reason for reason in backend.gather(failed) if reason]:
+        if backend.rank == 0:
+            shutil.rmtree(draft, ignore_errors=True)
+        kept = latest(draft.parent)
+        stays = f"{kept} stays, go on from it with resume --output-dir {draft.parent}" if kept else "none was there before"
+        raise CheckpointError(f"step {step} cannot be saved ({reasons[0]}): make room on the disk; {stays}")
+
+
+def rewrite_state(output_dir: Path | str, step: int, changes: Mapping[str, Any], best_step: int) -> None:
+    """Change what a step's checkpoint says of its run, at once or not at all, and let the name of the best stand for the best."""
+    folder = step_folder(output_dir, step)
+    write_whole(folder / STATE_FILE, json.dumps(read_state(folder) | dict(changes), indent=1))
+    link(output_dir, BEST, step_folder(output_dir, best_step))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is seen whole or not at all.
+
+    Raises:
+        CheckpointError: the disk is full or fails; what was there stays.
+    """
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        _sync(draft)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}): make room on the disk") from error
 
 
 def set_aside(output_dir: Path | str, step: int) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.augment_config import AugmentConfig
-from data.mixture.config import SECTION, MixtureConfig, Source, plain_sources, read_yaml, source_list
+from data.mixture.config import SECTION, MixtureConfig, Source, files_of, plain_sources, read_yaml, source_list
 from qwen_audio.config import DecoderConfig, EncoderConfig, from_mapping, option
 from qwen_audio.errors import ConfigError
 
@@ -17,6 +17,7 @@ from qwen_audio.errors import ConfigError
 MIXTURE_FLAGS = frozenset({"data_root", "temperature", "hold_out", "long_audio", "max_tokens", "max_lost", "index_dir", "index_workers"})
 
 CONFIG_FILE = "config.json"  # in output_dir: the settings of its run; JSON is YAML too
+NEED_DEV_ROWS = ("eval_steps", "eval_on_start", "early_stopping_patience", "metric_for_best_model")
 NOT_FLAGS = ("custom_tags", "encoder", "decoder", "augment", "validation")  # sections of the file
 Report = Literal["auto", "tensorboard", "none"]
 RANGES: Mapping[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
@@ -24,7 +25,7 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         lambda value: value >= 1,
         (
             "save_steps", "save_total_limit", "logging_steps", "batch_tokens", "batch_rows", "patience", "cache_mb", "max_eval_samples",
-            "per_device_eval_batch_size",
+            "per_device_eval_batch_size", "ddp_timeout",
         ),
     ),
     "0 or more": (
@@ -32,6 +33,7 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         (
             "max_steps", "lora_r", "per_device_train_batch_size", "gradient_accumulation_steps", "ctc_weight", "class_weight", "eval_steps",
             "early_stopping_patience", "dataloader_num_workers", "min_learning_rate", "warmup_steps", "weight_decay", "max_grad_norm",
+            "seed",
         ),
     ),
     "a number above 0": (lambda value: 0 < value < math.inf, ("learning_rate", "adam_epsilon", "lora_alpha")),
@@ -96,6 +98,7 @@ class TrainConfig:
     use_cpu: bool = option(False, "leave accelerators alone")
     deepspeed: Literal["", "zero1", "zero2", "zero3"] = option("", "share optimiser (1), gradients (2), weights (3) among ranks")
     offload: bool = option(False, "DeepSpeed: keep the optimiser, and under zero3 the weights, in the host's memory")
+    ddp_timeout: int = option(7200, "seconds after which a process gives up waiting for the others: the first one makes indexes, and saves")
     seed: int = option(0, "order, augmentation and initial weights")
     cache_mb: int = option(2048, "memory for decoded audio, 115 MB an hour; what came first leaves first")
     ctc_weight: float = option(0.0, "share of the encoder's CTC loss on transcripts (bytes)")
@@ -132,6 +135,8 @@ class TrainConfig:
             raise ConfigError("max_steps is 0, and num_train_epochs no number above it: say with one of them how long to train")
         if self.lora_r and not self.model:
             raise ConfigError(f"lora_r is {self.lora_r}, but no model is named: adapters stand beside a checkpoint, name it with --model")
+        if self.lora_target and not self.lora_r:
+            raise ConfigError("lora_target names what gets an adapter, and lora_r is 0: give the adapters a rank, --lora-r 8")
         if self.stage == "encoder" and not self.auxiliary:
             raise ConfigError("stage encoder learns by ctc_weight and class_weight: expected one of them above 0")
         if self.stage == "sft" and self.auxiliary:
@@ -146,10 +151,13 @@ class TrainConfig:
         measured = bool(self.validated_by)
         if measured and self.stage == "encoder":
             raise ConfigError("stage encoder teaches no answers: validation rows are for the other stages")
-        if not measured and (self.early_stopping_patience or self.eval_steps):
-            raise ConfigError("eval_steps and early_stopping_patience need rows to measure by: name them with --validation-file")
-        taught = {Path(source.path).resolve() for source in self.blend.sources if source.path}
-        if both := sorted(source.path for source in self.validated_by if source.path and Path(source.path).resolve() in taught):
+        if not measured and (asked := [name for name in NEED_DEV_ROWS if getattr(self, name)]):
+            raise ConfigError(f"{asked[0]} needs rows to measure by: name them with --validation-file")
+        taught, judged = (
+            {file.resolve() for source in sources if source.path for file in (files_of(source) or [Path(source.path)])}
+            for sources in (self.blend.sources, self.validated_by)
+        )
+        if both := sorted(taught & judged):
             raise ConfigError(f"{both[0]}: rows cannot both teach and measure; name other rows with --validation-file")
         if not self.predict_with_generate and self.best_by != "loss":
             raise ConfigError(f"metric_for_best_model is {self.best_by}, and without predict_with_generate there is but the loss")
@@ -186,6 +194,8 @@ def train_config(path: Path | str | None, flags: Mapping[str, Any]) -> TrainConf
     if isinstance(section, Mapping):
         section = {**section, **{spec.name: given[spec.name] for spec in fields(MixtureConfig) if spec.name in MIXTURE_FLAGS & set(given)}}
     settings = {spec.name: given[spec.name] for spec in fields(TrainConfig) if spec.name in given}
+    if "num_train_epochs" in settings:
+        settings.setdefault("max_steps", 0)  # which would count, did the file name it
     if "validation" in values:
         settings["validation"] = source_list(values["validation"], "validation")
     return from_mapping(TrainConfig, {**values, **settings, SECTION: section}, str(path or "flags"))

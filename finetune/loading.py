@@ -25,6 +25,7 @@ from qwen_audio.config import ModelConfig
 from qwen_audio.errors import DataError
 from qwen_audio.tokenizer import Tokenizer
 
+DIED = "a process that makes batches has died; fewer of them (dataloader_num_workers) take less memory"
 AHEAD = 2  # shares that are being made for every process that makes them
 
 
@@ -34,6 +35,7 @@ class Share:
 
     made: list[TrainingBatch | None]
     state: DataState
+    failed: bool = False  # this rank has none, and says so to the others
 
 
 class Made(NamedTuple):
@@ -63,6 +65,7 @@ class Loader:
     Attributes:
         config: of the model.
         place: rank, ranks.
+        quotas: of each unit of the mixture, its draws in the run; None: without end.
     """
 
     settings: TrainConfig
@@ -71,9 +74,10 @@ class Loader:
     mixture: Mixture
     ledger: RunLedger
     place: tuple[int, int] = (0, 1)
+    quotas: Sequence[int] | None = None
 
     def shares(self, state: DataState) -> Iterator[Share]:
-        """Yield this rank's shares from a place in the data on, without end.
+        """Yield this rank's shares from a place in the data on.
 
         Raises:
             DataError: more rows are lost than are allowed, or a process that makes batches has died.
@@ -81,11 +85,13 @@ class Loader:
         rank, ranks = self.place
         waiting: deque[tuple[DataState, int, list[Future[Made]]]] = deque()
         with self._makers() as make:
-            for behind, draws in global_batches(self.mixture, plan_of(self.settings), state):
+            for behind, draws in global_batches(self.mixture, plan_of(self.settings), state, quotas=self.quotas):
                 cuts = [cut(draws, self.settings, number, ranks) for number in range(ranks)]
                 waiting.append((behind, max(map(len, cuts)), [make(part, behind) for part in cuts[rank]]))
                 if len(waiting) > AHEAD * self.settings.dataloader_num_workers:
                     yield self._share(*waiting.popleft())
+            while waiting:
+                yield self._share(*waiting.popleft())
 
     def _share(self, behind: DataState, turns: int, parts: Sequence[Future[Made]]) -> Share:
         """Take what was made, and enter what was lost in the order of the draws."""
@@ -94,7 +100,7 @@ class Loader:
             try:
                 made = part.result()
             except BrokenProcessPool as error:
-                raise DataError("a process that makes batches has died; fewer of them (dataloader_num_workers) take less memory") from error
+                raise DataError(DIED) from error
             for entry, group in made.lost:
                 self.ledger.lose(entry, group)
             self.ledger.admit(made.admitted)
@@ -112,7 +118,7 @@ class Loader:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
         pool = ProcessPoolExecutor(workers, spawn, _begin, (replace(self, ledger=RunLedger()),))
         try:
-            yield lambda draws, behind: pool.submit(_make_there, draws, behind)
+            yield lambda draws, behind: _submitted(pool, draws, behind)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -143,6 +149,13 @@ def _make(maker: BatchMaker, draws: list[Draw], behind: DataState) -> Made:
     before = noted.account.admitted
     batch = maker.make(draws, behind)
     return Made(batch, noted.account.admitted - before, noted.lost)
+
+
+def _submitted(pool: ProcessPoolExecutor, draws: list[Draw], behind: DataState) -> Future[Made]:
+    try:
+        return pool.submit(_make_there, draws, behind)
+    except BrokenProcessPool as error:
+        raise DataError(DIED) from error
 
 
 def _done(made: Made) -> Future[Made]:

@@ -100,7 +100,9 @@ def fill_optimisers(optimisers: Sequence[Optimizer], tensors: Mapping[str, Tenso
     for name, value in tensors.items():
         number, _, field = name.partition(".")
         if int(number) >= len(parameters) or (value.ndim and value.shape != parameters[int(number)][1].shape):
-            raise CheckpointError(f"{where}: the optimiser's state is of other parameters; was the stage changed? begin anew with --fresh")
+            raise CheckpointError(
+                f"{where}: the optimiser's state is of other parameters; take the former stage, optim and weight_decay, or --fresh"
+            )
         optimiser, parameter = parameters[int(number)]
         # The count of steps stays where torch keeps it; moments lie beside their weights.
         optimiser.state[parameter][field] = value.to(parameter.device) if value.ndim or optimiser.defaults.get("fused") else value

@@ -16,14 +16,14 @@ from data.mixture.sources import open_mixture, some_records
 from finetune.adapters import Base, begin
 from finetune.auxiliary import Auxiliary, class_table
 from finetune.backend import first_rank_first
-from finetune.checkpoint import inherit, latest, read, read_state, write
+from finetune.checkpoint import STATE_FILE, inherit, latest, read, read_state, rewrite_state, step_folder, write
 from finetune.config import TrainConfig
 from finetune.devices import Single, settled
 from finetune.learner import Learner
 from finetune.loading import Loader
 from finetune.stages import choose, hold_in_float32, parameter_groups
 from finetune.starting import starting_model, starting_tokenizer
-from finetune.steps import count_steps
+from finetune.steps import Length, run_length
 from finetune.watch.best import Best
 from finetune.watch.dev import DevPack, open_dev
 from qwen_audio.config import to_mapping
@@ -38,8 +38,9 @@ LEDGER_FILE = "ledger.jsonl"
 class Run:
     """What one run holds: its settings (max_steps counted), what learns, where, its data and its place in them.
 
-    With LoRA, base is the model that the adapters stand beside. tasks are those of the mixture, whose losses are told apart; dev is
-    what the run is measured by, and best its best measurement.
+    given holds the settings with max_steps as it was given, length what came of it. With
+    LoRA, base is the model that the adapters stand beside. tasks are those of the mixture, whose losses are told apart; dev is what the
+    run is measured by, best its best measurement, and measured the step of the last one.
     """
 
     config: TrainConfig
@@ -50,9 +51,12 @@ class Run:
     data_state: DataState
     ledger: RunLedger
     tasks: tuple[str, ...]
+    given: TrainConfig
+    length: Length
     base: Base | None = None
     dev: DevPack | None = None
     best: Best = Best()
+    measured: int = 0
     step: int = 0
 
     @property
@@ -87,7 +91,8 @@ def prepare(config: TrainConfig, backend: Single | None = None) -> Run:
     with first_rank_first(backend):
         mixture = open_mixture(replace(config.blend, max_tokens=window), tokenizer, seed=config.seed)
         dev = open_dev(config, tokenizer, window)
-    config = replace(config, max_steps=count_steps(config, mixture))
+    given, length = config, run_length(config, mixture, None if folder is None else read_state(folder))
+    config = replace(config, max_steps=length.steps)
     learner = Learner(model.train(), _heads(config, model.config.encoder.width, mixture, source), config, backend.autocast)
     choose(learner, config)
     if not config.deepspeed:
@@ -95,11 +100,16 @@ def prepare(config: TrainConfig, backend: Single | None = None) -> Run:
     backend.take(learner, parameter_groups(learner, config))
     account = f"{backend.rank}-{LEDGER_FILE}" if backend.rank else LEDGER_FILE
     ledger = RunLedger(config.mixture.max_lost, Path(config.output_dir) / account)
-    run = Run(config, backend, tokenizer, learner, mixture, start_state(mixture), ledger, tasks_of(mixture), base, dev)
+    run = Run(
+        config, backend, tokenizer, learner, mixture, start_state(mixture), ledger, tasks_of(mixture), given, length, base=base, dev=dev
+    )
     if folder is not None:
         state = read(folder, backend)
         run.step, run.data_state = state["step"], DataState.from_json(state["data"])
-        run.best = Best.from_json(state.get("best"))
+        run.best, run.measured = Best.from_json(state.get("best")), state.get("measured", run.step)
+        if run.best.step > 0 and not step_folder(run.folder, run.best.step).is_dir():
+            log.warning("the best checkpoint so far, of step %d, is not in %s; the best is sought anew", run.best.step, run.folder)
+            run.best = Best()
         log.info("going on from %s", folder)
     return run
 
@@ -136,7 +146,7 @@ def tasks_of(mixture: Mixture) -> tuple[str, ...]:
 def loader(run: Run) -> Loader:
     """Return what makes the run's batches."""
     place = (run.backend.rank, run.backend.ranks)
-    return Loader(run.config, run.tokenizer, run.learner.model.config, run.mixture, run.ledger, place)
+    return Loader(run.config, run.tokenizer, run.learner.model.config, run.mixture, run.ledger, place, run.length.quotas)
 
 
 def checkpoint(run: Run) -> None:
@@ -146,9 +156,18 @@ def checkpoint(run: Run) -> None:
         "step": run.step,
         "data": run.data_state.to_json(),
         "classes": heads.classes if heads is not None else {},
-        "config": to_mapping(run.config),
+        "config": to_mapping(run.given),
         "best": run.best.to_json(),
+        "measured": run.measured,
+        "length": list(run.length),
     }
     keep = run.config.save_total_limit
     folder = write(run.folder, run.backend, state, tokenizer=run.tokenizer, keep=keep, best_step=run.best.step, base=run.base)
     log.info("saved %s", folder)
+
+
+def restate(run: Run) -> None:
+    """Let the checkpoint of a step say what has been measured since it was written."""
+    if run.backend.rank == 0 and (step_folder(run.folder, run.step) / STATE_FILE).is_file():
+        rewrite_state(run.folder, run.step, {"best": run.best.to_json(), "measured": run.measured}, run.best.step)
+    run.backend.barrier()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from data.batching import Batch
 from data.groups import task_of
 from data.manifest import Record
-from data.mixture.batches import global_batches
+from data.mixture.batches import DataState, global_batches
 from data.mixture.mixture import Mixture
 from finetune.config import TrainConfig
 from finetune.devices import Single
@@ -24,9 +24,10 @@ from qwen_audio.errors import QwenAudioError
 from qwen_audio.model.joint import learned_places
 
 log = logging.getLogger(__name__)
-AMOUNTS = ("learned", "ctc", "class", "rows", "audio_s", "positions", "real", "computed", "flops", "stop")
+AMOUNTS = ("learned", "ctc", "class", "rows", "audio_s", "positions", "real", "computed", "flops", "stop", "failed")
 """What a step holds: learned positions; clips with a CTC loss, and with a class; rows, seconds of audio, positions of the decoder;
-positions of encoder and decoder together (40 ms each), real ones and those computed; useful operations; ranks asked to stop."""
+positions of encoder and decoder together (40 ms each), real ones and those computed; useful operations; ranks asked to stop; ranks whose
+rows cannot be made."""
 COUNTED = 1_000_000  # draws that are laid into batches to count the steps of an epoch; more are judged by these
 
 
@@ -38,7 +39,7 @@ class StepTaken(NamedTuple):
     """What a step gave.
 
     Attributes:
-        losses: means over the global batch, and the gradient's norm; empty where the batch had no row.
+        losses: means over the global batch, and the gradient's norm; empty where nothing in the batch is learned.
         amounts: of the global batch, AMOUNTS.
         tasks: task -> sum of its losses, its learned positions.
     """
@@ -48,17 +49,33 @@ class StepTaken(NamedTuple):
     tasks: dict[str, tuple[float, float]]
 
 
+def quotas_of(config: TrainConfig, mixture: Mixture) -> list[int] | None:
+    """Count the draws of each unit in a run that is told in epochs; None where max_steps tells, or where they are too many to count."""
+    draws = _draws(config, mixture)
+    return None if config.max_steps or draws > COUNTED else mixture.quotas(draws)
+
+
+def _draws(config: TrainConfig, mixture: Mixture) -> int:
+    rows = sum(unit.rows for unit, part in zip(mixture.units, mixture.parts, strict=True) if part)
+    return max(1, round(config.num_train_epochs * rows))
+
+
 def count_steps(config: TrainConfig, mixture: Mixture) -> int:
-    """Count the steps of a run: max_steps, or the global batches of num_train_epochs times as many draws as there are rows."""
+    """Count the steps of a run: max_steps, or the global batches of num_train_epochs times as many draws as there are rows.
+
+    Each unit has its share of the draws, and all of them are given out: in an epoch of a mixture by sizes every row once.
+    """
     if config.max_steps:
         return config.max_steps
-    wanted = max(1.0, config.num_train_epochs * sum(unit.rows for unit, part in zip(mixture.units, mixture.parts, strict=True) if part))
-    steps = given = 0
-    for state, _ in global_batches(mixture, plan_of(config)):
-        steps, given = steps + 1, state.position - len(state.held)
-        if given >= min(wanted, COUNTED):
-            break
-    return steps if given >= wanted else math.ceil(steps * wanted / given)
+    draws = _draws(config, mixture)
+    if (quotas := quotas_of(config, mixture)) is not None:
+        return sum(1 for _ in global_batches(mixture, plan_of(config), quotas=quotas))
+    steps, given = next(
+        (steps, given)
+        for steps, (state, _) in enumerate(global_batches(mixture, plan_of(config)), 1)
+        if (given := state.position - len(state.held)) >= COUNTED
+    )
+    return math.ceil(steps * draws / given)
 
 
 def learning_rate(config: TrainConfig, done: int) -> float:
@@ -68,6 +85,44 @@ def learning_rate(config: TrainConfig, done: int) -> float:
     share = min(1.0, (done - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps))
     left = {"cosine": (1 + math.cos(math.pi * share)) / 2, "linear": 1 - share, "constant": 1.0}[config.lr_scheduler_type]
     return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * left
+
+
+class Length(NamedTuple):
+    """How long a run is.
+
+    Attributes:
+        steps: of the whole run.
+        quotas: of each unit of the mixture, its draws, where the run is told in epochs and they can be counted.
+        by: what the steps were counted by; a run that goes on by the same is as long as it was.
+    """
+
+    steps: int
+    quotas: list[int] | None = None
+    by: list[Any] | None = None
+
+
+def run_length(config: TrainConfig, mixture: Mixture, before: Mapping[str, Any] | None = None) -> Length:
+    """Tell how long a run is.
+
+    Args:
+        before: the state in the checkpoint that it goes on from. Where it was told other epochs or batches than now, what is left is
+            counted from its place on: each unit still gives what is missing from its new quota.
+    """
+    quotas = quotas_of(config, mixture)
+    if quotas is None:
+        return Length(count_steps(config, mixture))
+    by = [quotas, config.batch_tokens, config.batch_rows, config.patience]
+    old = Length(*before["length"]) if before and "length" in before else None
+    if old is not None and old.by == by:
+        return old
+    if before is None:
+        return Length(count_steps(config, mixture), quotas, by)
+    place = DataState.from_json(before["data"])
+    if old is not None and old.quotas is not None and len(old.quotas) == len(quotas):
+        left_out = [max(0, seen - given) for seen, given in zip(mixture.seen(place.position), old.quotas, strict=True)]
+        quotas = [quota + more for quota, more in zip(quotas, left_out, strict=True)]
+    left = sum(1 for _ in global_batches(mixture, plan_of(config), place, quotas=quotas))
+    return Length(before["step"] + left, quotas, by)
 
 
 def take_step(backend: Single, config: TrainConfig, share: Share, done: int, *, tasks: Sequence[str] = (), stop: bool = False) -> StepTaken:
@@ -83,7 +138,9 @@ def take_step(backend: Single, config: TrainConfig, share: Share, done: int, *, 
     """
     learner = backend.learner
     micros = [micro_of(made, learner.model.config) for made in share.made]
-    amounts = dict(zip(AMOUNTS, backend.sum([*_amounts(micros, share, backend), float(stop)]), strict=True))
+    amounts = dict(zip(AMOUNTS, backend.sum([*_amounts(micros, share, backend), float(stop), float(share.failed)]), strict=True))
+    if amounts["failed"]:
+        return StepTaken({}, amounts, {})
     weights = (1.0 if learner.speaks else 0.0, config.ctc_weight, config.class_weight)
     if not any(amounts[name] for weight, name in zip(weights, AMOUNTS, strict=False) if weight):
         return StepTaken({}, amounts, {})

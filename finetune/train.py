@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -17,12 +19,13 @@ import torch
 
 from data.batching import prefetch
 from finetune.backend import open_backend
-from finetune.checkpoint import BEST, LAST, set_aside
+from finetune.checkpoint import BEST, LAST, set_aside, write_whole
 from finetune.config import CONFIG_FILE, TrainConfig
 from finetune.devices import Single
 from finetune.flops import peak_here
 from finetune.loading import Share
-from finetune.run import Run, checkpoint, loader, prepare
+from finetune.optimisers import has_bf16_units
+from finetune.run import Run, checkpoint, loader, prepare, restate
 from finetune.stages import describe
 from finetune.steps import StepTaken, TrainingError, learning_rate, take_step
 from finetune.watch.curves import FILE, can_draw, draw
@@ -30,10 +33,11 @@ from finetune.watch.dev import BEFORE, eval_table, write_answers
 from finetune.watch.journal import Journal, read_journal
 from finetune.watch.meter import Meter, console_line, duration
 from qwen_audio.config import to_mapping
-from qwen_audio.errors import ConfigError
+from qwen_audio.errors import ConfigError, QwenAudioError
 
 log = logging.getLogger(__name__)
 ANSWERS = "answers"
+EMPTY = 100  # batches in a row of which nothing is learned
 
 
 def train(config: TrainConfig) -> str:
@@ -50,18 +54,23 @@ def train(config: TrainConfig) -> str:
 
 def train_on(backend: Single, config: TrainConfig, asked: Callable[[], int] = lambda: 0) -> str:
     """Do what train does among ranks that have met already; asked gives the signal that asks this one to stop, or 0."""
-    _make_folder(Path(config.output_dir))
+    with _held_folder(Path(config.output_dir), backend.rank):
+        return _train_there(backend, config, asked)
+
+
+def _train_there(backend: Single, config: TrainConfig, asked: Callable[[], int]) -> str:
     run = prepare(config, backend)
     if backend.rank == 0:
         if (aside := set_aside(run.folder, run.step)) is not None:
             log.warning("%s: checkpoints past step %d are another run's; they are in %s now", run.folder, run.step, aside)
-        (run.folder / CONFIG_FILE).write_text(json.dumps(to_mapping(run.config), indent=1), encoding="utf-8")
+        write_whole(run.folder / CONFIG_FILE, json.dumps(to_mapping(run.given), indent=1))
     backend.barrier()
     _describe(run)
     with closing(Journal(run.folder if backend.rank == 0 else None, run.step, run.config.report_to)) as journal:
         stopped = _loop(run, journal, asked)
     if stopped:
-        log.warning("stopped after step %d, which is saved: go on with resume --output-dir %s", run.step, run.folder)
+        where = f"after step {run.step}, which is saved" if run.step else "before a step was taken"
+        log.warning("stopped %s: go on with resume --output-dir %s", where, run.folder)
         raise SystemExit(128 + (asked() or signal.SIGTERM))  # as a shell tells it
     return _ending(run)
 
@@ -71,15 +80,29 @@ def _loop(run: Run, journal: Journal, asked: Callable[[], int]) -> bool:
     config, backend = run.config, run.backend
     peak = peak_here(backend.device, bf16=bool(config.bf16))
     meter = Meter(config.max_steps, None if peak is None else peak * backend.ranks)
-    saved = run.step
-    if config.eval_on_start and run.step == 0 and run.dev is not None:
+    saved, empty = run.step, 0
+    if (config.eval_on_start and not run.step and run.dev is not None) or (run.measured < run.step and _measures(run)):
         with meter.paused():
             measure(run, journal, asked)
+            restate(run)
     with closing(prefetch(lambda: loader(run).shares(run.data_state))) as made_ahead:
         while run.step < config.max_steps and not run.given_up:
-            share = next(made_ahead)
+            share, error = _next(made_ahead, run)
+            if share is None:
+                log.warning("the rows end at step %d of %d, for some of them were lost", run.step, config.max_steps)
+                break
             taken = _step(run, share, asked)
+            if taken.amounts["failed"]:
+                if run.step > saved:
+                    checkpoint(run)
+                raise error or TrainingError(f"step {run.step + 1}: rows of another process cannot be made; its own message says why")
             run.data_state, stop = share.state, bool(taken.amounts["stop"])
+            empty = 0 if taken.losses else empty + 1
+            if empty == EMPTY:
+                raise TrainingError(
+                    f"step {run.step + 1}: {EMPTY} batches in a row hold nothing that stage {config.stage} learns; do the rows have "
+                    "answers, and transcripts or classes for ctc_weight and class_weight?"
+                )
             if taken.losses:
                 meter.add(taken)
                 run.step += 1
@@ -88,14 +111,27 @@ def _loop(run: Run, journal: Journal, asked: Callable[[], int]) -> bool:
                 figures = meter.take(run.step, learning_rate(config, run.step - 1))
                 journal.write(figures, console_line(figures, config.max_steps))
             with meter.paused():
-                gained = bool(taken.losses) and not stop and _measures(run, last) and measure(run, journal, asked)
+                gained = bool(taken.losses) and not stop and _measures(run) and measure(run, journal, asked)
                 due = run.step % config.save_steps == 0 or last or stop or gained or run.given_up
                 if due and run.step > saved:
                     checkpoint(run)
                     saved = run.step
-            if stop and not last:
+            if stop and (not last or (run.dev is not None and run.measured < run.step)):
                 return True
+    if run.step > saved:  # the rows came to an end
+        with meter.paused():
+            if run.dev is not None:
+                measure(run, journal, asked)
+            checkpoint(run)
     return False
+
+
+def _next(made_ahead: Iterator[Share], run: Run) -> tuple[Share | None, QwenAudioError | None]:
+    """Return the next share, None where the rows end; or one that failed, and why: the other ranks must hear of it before it is raised."""
+    try:
+        return next(made_ahead, None), None
+    except QwenAudioError as error:
+        return Share([], run.data_state, failed=True), error
 
 
 def _step(run: Run, share: Share, asked: Callable[[], int]) -> StepTaken:
@@ -107,30 +143,40 @@ def _step(run: Run, share: Share, asked: Callable[[], int]) -> StepTaken:
     try:
         return take_step(run.backend, run.config, share, run.step, tasks=run.tasks, stop=bool(asked()))
     except torch.OutOfMemoryError as error:
-        rows = max(len(made.records) for made in share.made if made is not None)
+        rows = max((len(made.records) for made in share.made if made is not None), default=0)
         raise TrainingError(
             f"step {run.step + 1}: the device has no room for {rows} rows at once; lower --per-device-train-batch-size, take "
             f"--gradient-checkpointing or --deepspeed; `python -m finetune plan` tells what fits ({str(error).splitlines()[0]})"
         ) from error
 
 
-def _measures(run: Run, last: bool) -> bool:
+def _measures(run: Run) -> bool:
     """Tell whether the run is to be measured after its step."""
-    return run.dev is not None and (last or run.step % (run.config.eval_steps or run.config.save_steps) == 0)
+    every = run.config.eval_steps or run.config.save_steps
+    return run.dev is not None and (run.step == run.config.max_steps or run.step % every == 0)
 
 
 def measure(run: Run, journal: Journal, asked: Callable[[], int]) -> bool:
     """Measure the run by its dev rows, write down what comes of it, and return whether it is the best so far.
 
-    Where a rank is asked to stop meanwhile, nothing comes of it.
+    Where a rank is asked to stop meanwhile, nothing comes of it; the run that goes on measures first.
+
+    Raises:
+        TrainingError: the device has no room for it.
     """
     assert run.dev is not None
     began = time.monotonic()
-    with run.backend.speaker() as model:
-        found = run.dev.measure(model, run.backend, lambda: bool(asked()))
+    try:
+        with run.backend.speaker() as model:
+            found = run.dev.measure(model, run.backend, lambda: bool(asked()))
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"step {run.step}: the device has no room to answer {run.config.per_device_eval_batch_size} dev rows at once; lower "
+            f"--per-device-eval-batch-size, or measure by the loss alone, --no-predict-with-generate ({str(error).splitlines()[0]})"
+        ) from error
     if found is None:
         return False
-    figures, samples = found
+    (figures, samples), run.measured = found, run.step
     by = run.config.best_by
     run.best = run.best.after(run.step, figures.get(f"{BEFORE}{by}"), lower=run.dev.names()[by])
     if run.backend.rank == 0 and samples:
@@ -185,11 +231,12 @@ def stop_signals() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make the folder of a run, before minutes are spent on what will be written there.
+@contextmanager
+def _held_folder(folder: Path, rank: int) -> Iterator[None]:
+    """Make the folder of a run, before minutes are spent on what will be written there, and hold it: one run at a time writes there.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: it cannot be written, or another run holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,11 +244,31 @@ def _make_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(f"output_dir {folder} cannot be written ({error.strerror}); name another folder") from error
+    if rank:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        mend = "name another folder, or wait; processes of one run are started by torchrun or deepspeed"
+        raise ConfigError(f"output_dir {folder}: another run is writing there; {mend}") from error
+    except OSError as error:  # a disk without locks
+        log.debug("%s cannot be locked: %s", folder, error)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _describe(run: Run) -> None:
     """Say what is trained on what."""
-    learner = run.learner
+    learner, config = run.learner, run.config
+    multiplied = "bfloat16" if config.bf16 else "float32"
+    log.info("%s, %d %s, %s", run.backend.device, run.backend.ranks, "process" if run.backend.ranks == 1 else "processes", multiplied)
+    if config.bf16 and run.backend.device.type == "cpu" and not has_bf16_units(run.backend.device):
+        log.warning("bf16 is on, and this CPU has no units for it: steps take tens of times longer; leave it out, or --no-bf16")
     log.info("stage %s, %d steps\n%s", run.config.stage, run.config.max_steps, describe(learner, run.config))
     if run.config.warmup_steps >= run.config.max_steps:
         log.warning("warmup_steps is %d: in %d steps the rate never reaches its peak", run.config.warmup_steps, run.config.max_steps)

@@ -10,8 +10,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ def deepspeed() -> Any:
     return package
 
 
-def join(device: torch.device) -> None:
+def join(device: torch.device, timeout: timedelta) -> None:
     """Join the group of processes through DeepSpeed; one process alone is a group too."""
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     if "RANK" not in os.environ:
@@ -56,7 +57,8 @@ def join(device: torch.device) -> None:
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         package.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it is compiled first, for minutes; gloo serves
-    package.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", auto_mpi_discovery=False, verbose=False)
+    name = "nccl" if device.type == "cuda" else "gloo"
+    package.init_distributed(dist_backend=name, auto_mpi_discovery=False, timeout=timeout, verbose=False)
 
 
 class Zero(Parallel):
@@ -89,6 +91,7 @@ class Zero(Parallel):
         plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
         optimiser = AdamW(plain, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon)
         self.engine, *_ = package.initialize(model=learner, optimizer=optimiser, config=self.settings())
+        self.engine._copy_recovery_script = lambda path: None  # the weights lie beside the shares, whole
         self.optimisers = [self.engine.optimizer]
         if self.engine.dp_world_size != self.ranks:
             raise ConfigError(f"DeepSpeed counts {self.engine.dp_world_size} ranks, the group {self.ranks}: start them by one launcher")
@@ -172,7 +175,10 @@ class Zero(Parallel):
     def write_optimiser(self, folder: Path) -> None:
         """See Single.write_optimiser: every rank writes its share."""
         state = {} if self.level == 3 else {"universal_checkpoint_info": {"universal_checkpoint_version": 0.2}}
-        self.engine.save_checkpoint(str(folder), tag=FOLDER, client_state=state, exclude_frozen_parameters=True)
+        with _noted(self.engine.checkpoint_engine) as failures:
+            self.engine.save_checkpoint(str(folder), tag=FOLDER, client_state=state, save_latest=False, exclude_frozen_parameters=True)
+        if failures:
+            raise failures[0]
 
     def read_optimiser(self, folder: Path, ranks: int) -> None:
         """See Single.read_optimiser.
@@ -230,6 +236,30 @@ class Zero(Parallel):
         for state in inner.state.values():
             if torch.is_tensor(state.get("step")):
                 state["step"] = state["step"].clone()
+
+
+@contextmanager
+def _noted(engine: Any) -> Iterator[list[Exception]]:
+    """Note what DeepSpeed's writer cannot write instead of raising it: the other ranks would wait in its barriers for ever."""
+    failures: list[Exception] = []
+
+    def noting(act: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*given: Any, **named: Any) -> Any:
+            try:
+                return act(*given, **named)
+            except (OSError, RuntimeError) as error:
+                failures.append(error)
+                return None
+
+        return attempt
+
+    for name in ("save", "makedirs"):
+        setattr(engine, name, noting(getattr(engine, name)))
+    try:
+        yield failures
+    finally:
+        for name in ("save", "makedirs"):
+            delattr(engine, name)
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +22,20 @@ from torch import Tensor
 from training_tree import run_config  # type: ignore[import-not-found]
 
 import finetune.checkpoint
+import finetune.steps
 import finetune.train
 from data.mixture.batches import global_batches
 from finetune.backend import check_place, device_of, open_backend
-from finetune.checkpoint import latest, random_state, restore_random
+from finetune.checkpoint import latest, random_state, read_state, restore_random
+from finetune.config import resumed_config
 from finetune.devices import Single
 from finetune.learner import idle_row, micro_of
-from finetune.loading import Share, cut, plan_of
+from finetune.loading import Loader, Share, cut, plan_of
 from finetune.run import Run, loader, prepare
 from finetune.steps import AMOUNTS, TrainingError, count_steps, take_step
 from finetune.train import train
 from finetune.zero import Zero
-from qwen_audio.errors import CheckpointError, ConfigError
+from qwen_audio.errors import CheckpointError, ConfigError, DataError
 from qwen_audio.tokenizer import Tokenizer
 
 AUXILIARY = {"ctc_weight": 0.3, "class_weight": 0.3}
@@ -128,10 +133,102 @@ def test_epochs_are_counted_in_draws(tree: Path) -> None:
     rows = sum(unit.rows for unit in run.mixture.units)
     config = run_config(tree, max_steps=0, num_train_epochs=4)
     steps = count_steps(config, run.mixture)
-    batches = global_batches(run.mixture, plan_of(config))
-    given = sum(len(next(batches)[1]) for _ in range(steps))
-    assert 4 * rows <= given < 4 * rows + config.batch_rows
+    given = [len(draws) for _, draws in global_batches(run.mixture, plan_of(config), quotas=run.mixture.quotas(4 * rows))]
+    assert len(given) == steps and sum(given) == 4 * rows
     assert count_steps(run_config(tree, max_steps=9), run.mixture) == 9
+
+
+def test_very_many_draws_are_judged_by_the_first(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, config = prepare(run_config(tree)), run_config(tree, max_steps=0, num_train_epochs=40)
+    exact = count_steps(config, run.mixture)
+    monkeypatch.setattr(finetune.steps, "COUNTED", 200)
+    assert count_steps(config, run.mixture) == pytest.approx(exact, rel=0.15)
+
+
+def test_more_epochs_are_more_rows_of_the_same_run(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def rows(run: Run) -> float:
+        shares = loader(run).shares(run.data_state)
+        return sum(len(made.records) for share in shares for made in share.made if made is not None)
+
+    settings = run_config(tree, max_steps=0, num_train_epochs=1.0)
+    wanted = rows(prepare(settings))
+    train(settings)
+    again = resumed_config({"output_dir": str(tree / "run"), "num_train_epochs": 2.0})
+    assert rows(prepare(again)) == wanted  # those of the second epoch
+    assert rows(prepare(replace(again, resume_from_checkpoint="none"))) == 2 * wanted
+    first = latest(tree / "run")
+    train(again)
+    second = latest(tree / "run")
+    assert first is not None and second is not None and "the rows end" not in caplog.text
+    assert read_state(second)["length"][0] == int(second.name[5:]) > int(first.name[5:])
+    train(again)
+    assert latest(tree / "run") == second
+
+
+def test_one_run_at_a_time_writes_into_a_folder(tree: Path) -> None:
+    train(run_config(tree, max_steps=3))
+    handle = os.open(tree / "run", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(ConfigError, match="another run is writing there; name another folder"):
+        train(run_config(tree))
+    os.close(handle)
+    train(run_config(tree))
+
+
+def test_a_stage_that_finds_nothing_to_learn_says_so(tree: Path) -> None:
+    only = {"weights": {"sounds/sound_event": 1.0, "*": 0.0}}
+    with pytest.raises(TrainingError, match="100 batches in a row hold nothing that stage encoder learns"):
+        train(run_config(tree, stage="encoder", ctc_weight=1.0, mixture=only))
+
+
+def test_a_loader_that_fails_ends_a_run_that_is_saved(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = Loader.shares
+
+    def broken(self: Loader, state: Any) -> Iterator[Share]:
+        yield from islice(shares(self, state), 2)
+        raise DataError("m.jsonl:3: broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loader, "shares", broken)
+        with pytest.raises(DataError, match="broken"):
+            train(run_config(tree, save_steps=100))
+    found = latest(tree / "run")
+    assert found is not None and found.name == "step-0000002"
+    train(run_config(tree, save_steps=100))
+    train(run_config(tree, save_steps=100, output_dir=str(tree / "whole")))
+    assert same(latest(tree / "whole"), latest(tree / "run"))
+
+
+def test_rows_that_end_before_their_step_end_the_run(tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    shares = Loader.shares
+    monkeypatch.setattr(Loader, "shares", lambda self, state: islice(shares(self, state), 4))
+    train(run_config(tree, save_steps=100))
+    found = latest(tree / "run")
+    assert found is not None and found.name == "step-0000004" and "the rows end at step 4 of 6" in caplog.text
+
+
+def adapted(tree: Path, **changes: Any) -> Any:
+    """Describe a run of adapters beside what the run "base" has learned."""
+    beside = {"model": str(tree / "base/last"), "encoder": None, "decoder": None, "ranks": "", "lora_r": 2}
+    return run_config(tree, **({"output_dir": str(tree / "lora")} | beside | changes))
+
+
+def test_adapters_go_on_beside_the_weights_and_with_the_scale_they_began_with(tree: Path) -> None:
+    train(run_config(tree, output_dir=str(tree / "base"), max_steps=3))
+    train(adapted(tree, max_steps=3))
+    with pytest.raises(CheckpointError, match=r"lora_alpha is 16\.0 there and 64\.0 here; take --lora-alpha 16\.0"):
+        train(adapted(tree, lora_alpha=64.0))
+    train(run_config(tree, output_dir=str(tree / "base")))
+    with pytest.raises(CheckpointError, match=r"learned beside other weights than .*last holds; name the model that"):
+        train(adapted(tree))
+
+
+def test_what_is_dropped_by_chance_is_the_same_after_a_stop(tree: Path) -> None:
+    train(run_config(tree, output_dir=str(tree / "base"), max_steps=3))
+    train(adapted(tree, lora_dropout=0.5))
+    train(adapted(tree, lora_dropout=0.5, output_dir=str(tree / "again"), resume_from_checkpoint=str(tree / "lora/step-0000003")))
+    one, other = (load_file(tree / name / "step-0000006/adapter_model.safetensors") for name in ("lora", "again"))
+    assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_ranks_that_do_not_know_of_each_other_are_refused() -> None:

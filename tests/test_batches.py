@@ -2,12 +2,14 @@
 
 import json
 import random
+from collections import Counter
 from itertools import islice
 
 import pytest
 from mixture_rows import mixture, records, texts  # type: ignore[import-not-found]
 
 from data.index.corpus import MemoryCorpus
+from data.manifest import Record
 from data.mixture.batches import BatchPlan, DataState, deal, global_batches, micro_batches
 from data.mixture.mixture import Draw, Mixture
 from qwen_audio.errors import ConfigError
@@ -51,6 +53,33 @@ def test_a_late_draw_comes_in_a_batch_that_is_filled_up() -> None:
     late = [draws for _, draws in islice(global_batches(varied(), BatchPlan(2400, 8, 300)), 200) if longest(draws) > 500]
     assert late and all(len(draws) == 4 for draws in late)
     assert any(min(draw.tokens for draw in draws) < 500 for draws in late)
+
+
+@pytest.mark.parametrize("plan", [PLAN, BatchPlan(20_000, 64, 4096)])
+def test_behind_the_last_draw_all_that_waits_is_given_out(plan: BatchPlan) -> None:
+    quotas = varied().quotas(434)
+    batches = list(global_batches(varied(), plan, quotas=quotas))
+    given = [draw for _, draws in batches for draw in draws]
+    assert len({draw.position for draw in given}) == len(given)
+    assert Counter(draw.unit for draw in given) == dict(enumerate(quotas)) and sum(quotas) == 434
+    assert all(len(draws) == 1 or len(draws) * longest(draws) <= plan.budget_tokens for _, draws in batches)
+    assert batches[-1][0].held == ()
+    for number in (0, len(batches) // 2, len(batches) - 2):  # among them one where nothing is drawn any more
+        assert list(global_batches(varied(), plan, batches[number][0], quotas=quotas)) == batches[number + 1 :]
+    assert not list(global_batches(varied(), plan, batches[-1][0], quotas=quotas))
+
+
+def test_draws_are_shared_out_to_the_last() -> None:
+    mixed = mixture(records("a", 400), texts("t", 30, 200), records("long", 7, seconds=21.0), temperature=1.0)
+    assert [sorted(mixed.quotas(draws)) for draws in (437, 4370, 1, 219)] == [[7, 30, 400], [70, 300, 4000], [1, 1, 1], [4, 15, 200]]
+    assert mixed.seen(0) == [0, 0, 0] and sum(mixed.seen(2345)) == 2345
+
+
+def test_one_epoch_gives_every_row_once() -> None:
+    mixed = mixture(records("a", 400), texts("t", 30, 200), records("long", 7, seconds=21.0), temperature=1.0)
+    draws = [draw for _, batch in global_batches(mixed, BatchPlan(20_000, 64, 4096), quotas=mixed.quotas(437)) for draw in batch]
+    given = Counter(record.id for draw in draws if isinstance(record := mixed.record(draw), Record))
+    assert len(given) == 437 and set(given.values()) == {1}
 
 
 def test_a_row_above_the_budget_is_a_batch_of_its_own() -> None:

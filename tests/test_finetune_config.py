@@ -72,13 +72,16 @@ def test_names_are_those_of_transformers_where_it_has_them() -> None:
         ({"deepspeed": "zero9"}, "expected one of"),
         ({"stage": "dpo"}, "expected one of pretrain, sft, joint, encoder"),
         ({"nonsense": 1}, "unknown setting nonsense"),
-        ({"early_stopping_patience": 2}, "need rows to measure by: name them with --validation-file"),
-        ({"eval_steps": 5}, "need rows to measure by"),
+        ({"early_stopping_patience": 2}, "early_stopping_patience needs rows to measure by: name them with --validation-file"),
+        ({"eval_steps": 5}, "eval_steps needs rows to measure by"),
+        ({"eval_on_start": True}, "eval_on_start needs rows to measure by"),
+        ({"lora_target": ["*"]}, "lora_r is 0: give the adapters a rank"),
+        ({"seed": -1}, "seed is -1: expected 0 or more"),
         ({"validation_file": ["rows.jsonl"]}, "rows.jsonl: rows cannot both teach and measure"),
         ({"validation": 7}, "validation is 7: expected a list of paths"),
         ({"validation": [{"paths": "x"}]}, "unknown setting paths"),
         ({"validation_file": ["d.jsonl"], "stage": "encoder", "ctc_weight": 0.1}, "stage encoder teaches no answers"),
-        ({"predict_with_generate": False, "metric_for_best_model": "score"}, "there is but the loss"),
+        ({"validation_file": ["d.jsonl"], "predict_with_generate": False, "metric_for_best_model": "score"}, "there is but the loss"),
         ({"report_to": "wandb"}, "expected one of auto, tensorboard, none"),
         ({"max_eval_samples": 0}, "expected at least 1"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0: expected a number above 0"),
@@ -97,6 +100,35 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str,
     path.write_text(json.dumps({"train_file": ["rows.jsonl"], **changes}), encoding="utf-8")  # JSON is YAML too
     with pytest.raises(ConfigError, match=said):
         train_config(path, {})
+
+
+def test_rows_that_a_glob_names_cannot_measure_either(tmp_path: Path) -> None:
+    (tmp_path / "dev.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"dev\.jsonl: rows cannot both teach and measure"):
+        TrainConfig(train_file=(str(tmp_path / "*.jsonl"),), validation_file=(str(tmp_path / "dev.jsonl"),))
+
+
+def test_a_name_that_stands_twice_in_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("train_file: [x.jsonl]\nlearning_rate: 1.0e-3\nlearning_rate: 1.0e-4\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="learning_rate stands twice"):
+        train_config(path, {})
+
+
+def test_small_numbers_come_back_from_a_runs_settings(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("mixture: {sources: [{path: x.jsonl, weight: 0.00005}]}\n", encoding="utf-8")
+    begun = train_config(path, {"output_dir": str(tmp_path)})
+    (tmp_path / "config.json").write_text(json.dumps(to_mapping(begun)), encoding="utf-8")
+    assert resumed_config({"output_dir": str(tmp_path)}) == begun
+
+
+def test_epochs_that_a_flag_names_count_whatever_the_file_says_of_steps(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("train_file: [x.jsonl]\nmax_steps: 7\n", encoding="utf-8")
+    assert train_config(path, {"num_train_epochs": 2.0}).max_steps == 0
+    assert train_config(path, {"num_train_epochs": 2.0, "max_steps": 3}).max_steps == 3
+    assert train_config(path, {}).max_steps == 7
 
 
 def test_a_run_is_gone_on_with_its_own_settings_and_the_flags_over_them(tmp_path: Path) -> None:

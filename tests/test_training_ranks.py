@@ -247,6 +247,15 @@ def test_both_launchers_start_ranks_that_know_their_place(tree: Path, alone: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["zero1", "zero3"])
+def test_a_disk_that_is_full_at_one_rank_is_told_of_by_all(tree: Path, kind: str) -> None:
+    runs = [{"settings": settings(tree, f"full-{kind}-{rank}", deepspeed=kind), "full": rank} for rank in (0, 1)]
+    on_two_ranks(tree, [*runs, {"settings": settings(tree, f"room-{kind}", deepspeed=kind)}])
+    assert latest(tree / f"full-{kind}-0") is None and latest(tree / f"full-{kind}-1") is None
+    assert latest(tree / f"room-{kind}") == tree / f"room-{kind}" / "step-0000004"
+
+
+@pytest.mark.slow
 def test_two_nodes_of_one_rank_each_learn_what_one_process_learns(tree: Path, alone: Path) -> None:
     path, port = tree / "nodes.yaml", free_port()
     path.write_text(json.dumps(settings(tree, "nodes")), encoding="utf-8")

@@ -17,11 +17,12 @@ from data.groups import task_of
 from data.mixture.config import Source
 from eval.metrics.registry import metrics_for
 from eval.metrics.sample import Sample
+from finetune.backend import open_backend
 from finetune.checkpoint import latest, read_state, set_aside
 from finetune.devices import Single
 from finetune.run import Run, loader, prepare
 from finetune.steps import StepTaken, take_step
-from finetune.train import train
+from finetune.train import train, train_on
 from finetune.watch import curves
 from finetune.watch.best import Best
 from finetune.watch.curves import draw, smooth
@@ -133,7 +134,13 @@ def test_durations_are_written_for_people(seconds: float, said: str) -> None:
 # The journal ----------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_run_took_back_counts_no_more(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_figures_costs_the_figures_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    Journal(tmp_path).write({"step": 1})
+    assert "figures cannot be written" in caplog.text
+
+
+def test_what_a_run_took_back_counts_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = Journal(tmp_path)
     for step in (1, 2, 3):
         first.write({"step": step, "loss": float(step)})
@@ -146,7 +153,10 @@ def test_what_a_run_took_back_counts_no_more(tmp_path: Path) -> None:
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as out:
         out.write('{"step": 2, "lo')  # killed while it wrote
     assert len(read_journal(tmp_path)) == 1
-    (tmp_path / "log.jsonl").write_text('{"st\n{"step": 1}\n', encoding="utf-8")
+    Journal(tmp_path, 1).write({"step": 2, "loss": 8.0})  # behind what was cut off
+    assert read_journal(tmp_path) == [{"step": 1, "loss": 7.0}, {"step": 2, "loss": 8.0}]
+    assert "log.jsonl:10: not a line of figures" in caplog.text
+    (tmp_path / "log.jsonl").write_text('{"st\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"log.jsonl:1: not a line of figures"):
         read_journal(tmp_path)
     with pytest.raises(DataError, match="name the folder of a run"):
@@ -308,6 +318,7 @@ def test_the_best_is_the_first_of_equals_and_misses_are_counted() -> None:
     assert best == Best(10, 0.5, 2)
     assert best.after(40, 0.6, lower=False) == Best(40, 0.6)
     assert best.after(40, 0.6, lower=True) == Best(10, 0.5, 3)
+    assert Best().after(10, math.nan, lower=True).after(20, 0.5, lower=True) == Best(20, 0.5)
     assert Best.from_json(json.loads(json.dumps(best.to_json()))) == best and Best.from_json(None) == Best()
 
 
@@ -346,6 +357,34 @@ def test_a_run_goes_on_with_its_best(tree: Path, monkeypatch: pytest.MonkeyPatch
     train(watched(tree, max_steps=4, min_learning_rate=1e-3))
     assert "0.9 at step 2" in train(watched(tree, max_steps=6, min_learning_rate=1e-3))
     assert (tree / "run/best").resolve().name == "step-0000002"
+
+
+@pytest.mark.parametrize("at", [4, 6])
+def test_a_measurement_that_a_stop_has_cost_is_made_up_for(tree: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    Scripted(monkeypatch, 0.3, 0.9, 0.5)
+    train(watched(tree, output_dir=str(tree / "whole")))
+    Scripted(monkeypatch, 0.3, 0.9, 0.5)
+    stops = iter([0] * (at - 1) + [15] * 9)
+    with open_backend(settings := watched(tree)) as backend, pytest.raises(SystemExit):
+        train_on(backend, settings, lambda: next(stops))
+    folder = latest(tree / "run")
+    assert folder is not None and folder.name == f"step-{at:07d}" and read_state(folder)["measured"] == at - 2
+    train(settings)
+    figures = [[line for line in read_journal(tree / name) if "eval/score" in line] for name in ("whole", "run")]
+    assert [[line["step"] for line in lines] for lines in figures] == [[2, 4, 6]] * 2
+    assert [[line["eval/score"] for line in lines] for lines in figures] == [[0.3, 0.9, 0.5]] * 2
+    assert (tree / "run/best").resolve().name == "step-0000004"
+    ended = latest(tree / "run")
+    assert ended is not None and read_state(ended)["measured"] == 6 and read_state(ended)["best"]["step"] == 4
+
+
+def test_a_best_that_is_elsewhere_is_not_told_of(tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    Scripted(monkeypatch, 0.9, 0.1, 0.2)
+    train(watched(tree, max_steps=4))
+    source = str(tree / "run/step-0000004")
+    said = train(watched(tree, output_dir=str(tree / "other"), resume_from_checkpoint=source))
+    assert "0.2 at step 6" in said and "is not in" in caplog.text
+    assert (tree / "other/best").resolve().name == "step-0000006"
 
 
 def test_checkpoints_of_another_course_are_set_aside(tree: Path) -> None:

@@ -108,6 +108,10 @@ class _Buckets:
         self.oldest, number = min((rows[0].position, number) for number, rows in self.rows.items())
         return self._filled_up(number) if position - self.oldest >= self.plan.patience else None
 
+    def rest(self) -> list[Draw] | None:
+        """Take out the longest rows that wait, filled up with shorter ones; None where nothing waits."""
+        return self._filled_up(max(self.rows)) if self.rows else None
+
     def _filled_up(self, number: int) -> list[Draw]:
         """Take out a bucket and fill the batch up with the shorter rows that come nearest."""
         batch = self.rows.pop(number)
@@ -124,12 +128,16 @@ class _Buckets:
         return (draw.position for rows in self.rows.values() for draw in rows)
 
 
-def global_batches(mixture: Mixture, plan: BatchPlan, state: DataState | None = None) -> Iterator[tuple[DataState, list[Draw]]]:
-    """Yield (the state behind this batch, its draws) without end, from a saved state on.
+def global_batches(
+    mixture: Mixture, plan: BatchPlan, state: DataState | None = None, *, quotas: Sequence[int] | None = None
+) -> Iterator[tuple[DataState, list[Draw]]]:
+    """Yield (the state behind this batch, its draws), from a saved state on.
 
     Draws go into buckets of like length, in their order; a bucket that is full is a batch. Every draw is given out once, at most
     plan.patience draws after its own.
 
+    Args:
+        quotas: of each unit, how many draws there are; behind the last one all that wait is given out. None: without end.
     Raises:
         ConfigError: the state is of another seed.
     """
@@ -142,12 +150,14 @@ def global_batches(mixture: Mixture, plan: BatchPlan, state: DataState | None = 
     while waiting:  # into the buckets where they waited; under a smaller budget than then they may overflow
         if (batch := buckets.add(mixture.draw(waiting.pop(0)))) is not None:
             yield behind(), batch
-    for draw in mixture.draws(position):
+    for draw in mixture.draws(position, quotas):
         while (batch := buckets.ready(position)) is not None:
             yield behind(), batch
         position = draw.position + 1
         if (batch := buckets.add(draw)) is not None:
             yield behind(), batch
+    while (batch := buckets.rest()) is not None:
+        yield behind(), batch
 
 
 def start_state(mixture: Mixture) -> DataState:

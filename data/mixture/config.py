@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +115,23 @@ def source_list(sources: Any, name: str = "sources") -> list[Any]:
     return [{"path": source} if isinstance(source, str) else source for source in listed]
 
 
+def files_of(source: Source) -> list[Path]:
+    """Return the files that a source's path names: itself, or those that fit it as a glob, in the order of their names."""
+    path = Path(source.path)
+    return [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(source.path, recursive=True))]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that stands twice in a section, of which the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See yaml.SafeLoader."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Return the settings of a YAML file.
 
@@ -119,10 +139,12 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         ConfigError: the file is missing or not a mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        # YAML reads the 5e-05 of JSON as text.
+        values = json.loads(text) if Path(path).suffix == ".json" else yaml.load(text, _Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a YAML file of settings") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings, NAME: VALUE a line")

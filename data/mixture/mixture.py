@@ -96,12 +96,40 @@ class Mixture:
         block, inside = divmod(position, BLOCK)
         return self._block(block)[inside]
 
-    def draws(self, position: int = 0) -> Iterator[Draw]:
-        """Yield the draws from any position on, without end."""
+    def draws(self, position: int = 0, quotas: Sequence[int] | None = None) -> Iterator[Draw]:
+        """Yield the draws from any position on.
+
+        Args:
+            quotas: of each unit, how many draws there are; what is past them is left out, and the draws end with the last one.
+                None: without end.
+        """
         block, inside = divmod(position, BLOCK)
-        while True:
-            yield from self._block(block)[inside:]
+        while quotas is None or (self._calendar.before(block) < quotas).any():
+            seen = None if quotas is None else self.seen(block * BLOCK + inside)
+            for draw in self._block(block)[inside:]:
+                if quotas is not None and seen is not None:
+                    seen[draw.unit] += 1
+                    if seen[draw.unit] > quotas[draw.unit]:
+                        continue
+                yield draw
             block, inside = block + 1, 0
+
+    def seen(self, position: int) -> list[int]:
+        """Count each unit's draws before a position."""
+        block, inside = divmod(position, BLOCK)
+        counts: list[int] = self._calendar.before(block).tolist()
+        for draw in self._block(block)[:inside]:
+            counts[draw.unit] += 1
+        return counts
+
+    def quotas(self, draws: int) -> list[int]:
+        """Share so many draws out, the largest remainders first: how many are of each unit, at least one of each that has a share."""
+        exact = draws * self.parts / MILLION
+        found = np.maximum(np.floor(exact), self.parts > 0).astype(np.int64)
+        order = np.argsort(found - exact, kind="stable")
+        found[order[: max(0, draws - int(found.sum()))]] += 1
+        counts: list[int] = found.tolist()
+        return counts
 
     def record(self, draw: Draw) -> Record | Entry:
         """Read the row of a draw; a line of account where it cannot be read any more."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 from data.admission import AdmissionOptions, count_tokens
 from data.groups import Split, prepared_records, split_rows
@@ -14,7 +12,7 @@ from data.index.build import open_index
 from data.index.corpus import UNREAD, Account, Corpus, JoinedCorpus, MemoryCorpus, check_lost
 from data.index.index import IndexOptions
 from data.manifest import Record
-from data.mixture.config import MixtureConfig, Source
+from data.mixture.config import MixtureConfig, Source, files_of
 from data.mixture.mixture import Mixture
 from data.rows.lengths import estimate_positions
 from qwen_audio.audio import WINDOW_S
@@ -78,7 +76,7 @@ def open_source(source: Source, config: MixtureConfig, tokenizer: Tokenizer | No
         index_dir=config.index_dir,
         workers=config.index_workers,
     )
-    files = [source.path] if Path(source.path).is_file() else sorted(glob.glob(source.path, recursive=True))
+    files = [str(file) for file in files_of(source)]
     if not files:
         raise DataError(f"{source.path}: no such file of rows")
     parts: list[Corpus] = [open_index(file, options, tokenizer) for file in files]

@@ -75,6 +75,9 @@ def memory(model: QwenAudio, config: TrainConfig, shape: StepShape, ranks: int, 
         found["buckets"] = 2.0 * min(BUCKET, learned) * sizes.weights
     if level == 3:
         found["gathered"] = float(min(LIVE, total) * sizes.weights)
+        if config.validated_by:  # every rank puts a whole copy together, while nothing of a step is kept
+            beside = ("activations", "logits", "gathered", "buckets")
+            found["measuring, beyond a step"] = max(0.0, total * sizes.weights - sum(found[name] for name in beside))
     host = 0.0
     if config.offload:
         moved = ("optimiser", "weights") if level == 3 else ("optimiser",)

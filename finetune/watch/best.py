@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,12 +23,12 @@ class Best:
     misses: int = 0
 
     def after(self, step: int, value: float | None, *, lower: bool) -> Best:
-        """Return the best after one more measurement; one without a value is no better.
+        """Return the best after one more measurement; one without a value, or with none that is finite, is no better.
 
         Args:
             lower: whether lower values are better.
         """
-        if value is not None and (self.value is None or (value < self.value if lower else value > self.value)):
+        if value is not None and math.isfinite(value) and (self.value is None or (value < self.value if lower else value > self.value)):
             return Best(step, value)
         return Best(self.step, self.value, self.misses + 1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +42,7 @@ class Journal:
         if self.folder is not None:
             lines = [figures] if self.begun else [{"step": self.step, BEGINS: True}, figures]
             self.begun = True
-            with (self.folder / LOG_FILE).open("a", encoding="utf-8") as out:
-                out.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            _append(self.folder / LOG_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         if self.board is not None:
             for name, value in figures.items():
                 if name != "step":
@@ -55,6 +55,18 @@ class Journal:
         """Close what is open."""
         if self.board is not None:
             self.board.close()
+
+
+def _append(path: Path, text: str) -> None:
+    """Add lines to a file, behind what a kill may have cut off; a disk that cannot take them costs the lines, not the run."""
+    try:
+        with path.open("a+b") as out:
+            if out.tell():
+                out.seek(-1, os.SEEK_END)
+                text = text if out.read(1) == b"\n" else f"\n{text}"
+            out.write(text.encode())
+    except OSError as error:
+        log.warning("%s: figures cannot be written (%s); make room on the disk", path, error.strerror)
 
 
 def _board(folder: Path, step: int, report_to: Report) -> Any:
@@ -73,8 +85,10 @@ def _board(folder: Path, step: int, report_to: Report) -> Any:
 def read_journal(folder: Path | str) -> list[Figures]:
     """Read a run's figures in the order of their steps, those of one step together.
 
+    Lines that a kill cut off are left out, and that is said.
+
     Raises:
-        DataError: there is no journal, or a line of it is none.
+        DataError: there is no journal, or no line of it is whole.
     """
     path = Path(folder) / LOG_FILE
     steps: dict[int, Figures] = {}
@@ -82,6 +96,7 @@ def read_journal(folder: Path | str) -> list[Figures]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise DataError(f"{path}: no journal of a run ({error.strerror}); name the folder of a run") from error
+    spoilt: list[str] = []
     for number, line in enumerate(lines, 1):
         try:
             figures = json.loads(line)
@@ -91,7 +106,9 @@ def read_journal(folder: Path | str) -> list[Figures]:
             else:
                 steps.setdefault(step, {}).update(figures)
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):  # cut off by a kill
-                continue
-            raise DataError(f"{path}:{number}: not a line of figures ({error})") from error
+            spoilt.append(f"{path}:{number}: not a line of figures ({error})")
+    if spoilt and len(spoilt) == len(lines):
+        raise DataError(spoilt[0])
+    for said in spoilt:
+        log.warning("%s; it is left out", said)
     return [steps[step] for step in sorted(steps)]
