@@ -38,6 +38,7 @@ class Single:
 
     kind = "whole"
     rank, ranks = 0, 1
+    left_out = True  # whether a step is left out where the gradient is not finite
     scale = 1.0  # what a loss is multiplied by so that gradients, as the ranks combine them, are its own
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:

@@ -159,7 +159,7 @@ def take_step(backend: Single, config: TrainConfig, share: Share, done: int, *, 
         raise TrainingError(_not_a_number(done, [name for part in backend.gather(rows) for name in part], config))
     norm = backend.update(learning_rate(config, done))
     if not math.isfinite(norm):
-        if backend.kind != "whole":  # DeepSpeed has stepped already
+        if not backend.left_out:
             raise TrainingError(f"step {done + 1}: the gradient is not finite; go on from the last checkpoint with a lower --learning-rate")
         log.warning("step %d: the gradient is not finite; the step is left out", done + 1)
     named = zip(("loss", "ctc", "class"), weights, totals, AMOUNTS, strict=False)

@@ -137,6 +137,7 @@ class Zero(Parallel):
         for group, share in zip(self.engine.optimizer.param_groups, self.shares, strict=True):
             group["lr"] = rate * share
         self.engine.step()
+        self.left_out = bool(getattr(self.engine.optimizer, "overflow", False))
         return float(self.engine.get_global_grad_norm() or 0.0)
 
     def forget(self) -> None:

@@ -1,13 +1,16 @@
 """One rank of runs: `rank_driver.py RUNS.json` trains on each entry's settings in turn, among the ranks that the environment names.
 
 An entry with "after" goes on from a copy of that run's folder without its last checkpoint, as a kill would have left it. In one with
-"full" the disk of that rank takes nothing that torch writes, and every rank must say so.
+"full" the disk of that rank takes nothing that torch writes, and every rank must say so; in one with "nan" that rank's first gradient is
+no number.
 """
 
 import errno
 import json
+import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -47,6 +50,18 @@ def refused(rank: int, backend: Single, config: TrainConfig) -> None:
     raise AssertionError("the run was saved on a full disk")
 
 
+def spoilt(backward: Callable[..., Any], here: bool) -> Callable[..., Any]:
+    """Let the first gradient be no number, where the loss is one."""
+    first = [here]
+
+    def spoil(micro: Any, scales: list[float], *, last: bool) -> Any:
+        return (
+            backward(micro, [math.nan] * len(scales) if first.pop() else scales, last=last) if first else backward(micro, scales, last=last)
+        )
+
+    return spoil
+
+
 def main() -> None:
     runs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     finetune.zero.PERSISTENT = 0  # type: ignore[misc]  # zero3: share out the smallest weight too
@@ -56,10 +71,13 @@ def main() -> None:
             if "after" in run and backend.rank == 0:
                 cut_off(run["after"], config.output_dir)
             backend.barrier()
+            if "nan" in run:
+                backend.backward = spoilt(backend.backward, run["nan"] == backend.rank)  # type: ignore[method-assign]
             if "full" in run:
                 refused(run["full"], backend, config)
             else:
                 train_on(backend, config)
+            vars(backend).pop("backward", None)
 
 
 if __name__ == "__main__":

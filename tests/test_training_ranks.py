@@ -256,6 +256,17 @@ def test_a_disk_that_is_full_at_one_rank_is_told_of_by_all(tree: Path, kind: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["", "zero1", "zero2", "zero3"])
+def test_a_gradient_that_is_no_number_costs_its_step_alone(tree: Path, kind: str) -> None:
+    changes = {"deepspeed": kind, "learning_rate": 1e-2, "warmup_steps": 0}
+    on_two_ranks(tree, [{"settings": settings(tree, f"nan-{kind}", **changes), "nan": 1}])
+    found = latest(tree / f"nan-{kind}")
+    assert found == tree / f"nan-{kind}" / "step-0000004"
+    assert all(bool(torch.isfinite(value).all()) for value in weights(found).values())
+    assert [line.get("grad_norm", 0.0) > 0 for line in read_journal(found.parent)] == [False, True, True, True]
+
+
+@pytest.mark.slow
 def test_two_nodes_of_one_rank_each_learn_what_one_process_learns(tree: Path, alone: Path) -> None:
     path, port = tree / "nodes.yaml", free_port()
     path.write_text(json.dumps(settings(tree, "nodes")), encoding="utf-8")
