@@ -26,6 +26,7 @@ from finetune.learner import Learner
 from qwen_audio.errors import CheckpointError
 from qwen_audio.model.checkpoints.load import empty_model
 from qwen_audio.model.checkpoints.ours import save
+from qwen_audio.model.checkpoints.writing import Staged
 from qwen_audio.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -120,23 +121,20 @@ def _together(backend: Single, draft: Path, step: int) -> Iterator[None]:
 def rewrite_state(output_dir: Path | str, step: int, changes: Mapping[str, Any], best_step: int) -> None:
     """Change what a step's checkpoint says of its run, at once or not at all, and let the name of the best stand for the best."""
     folder = step_folder(output_dir, step)
-    write_whole(folder / STATE_FILE, json.dumps(read_state(folder) | dict(changes), indent=1))
+    write_json(folder / STATE_FILE, read_state(folder) | dict(changes))
     link(output_dir, BEST, step_folder(output_dir, best_step))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is seen whole or not at all.
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object that is seen whole or not at all.
 
     Raises:
         CheckpointError: the disk is full or fails; what was there stays.
     """
-    draft = path.with_name(path.name + ".part")
     try:
-        draft.write_text(text, encoding="utf-8")
-        _sync(draft)
-        os.replace(draft, path)
+        with Staged(path.parent) as staged:
+            staged.json(path.name, values)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written ({error.strerror}): make room on the disk") from error
 
 

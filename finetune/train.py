@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import signal
@@ -19,7 +18,7 @@ import torch
 
 from data.batching import prefetch
 from finetune.backend import open_backend
-from finetune.checkpoint import BEST, LAST, set_aside, write_whole
+from finetune.checkpoint import BEST, LAST, set_aside, write_json
 from finetune.config import CONFIG_FILE, TrainConfig
 from finetune.devices import Single
 from finetune.flops import peak_here
@@ -63,7 +62,7 @@ def _train_there(backend: Single, config: TrainConfig, asked: Callable[[], int])
     if backend.rank == 0:
         if (aside := set_aside(run.folder, run.step)) is not None:
             log.warning("%s: checkpoints past step %d are another run's; they are in %s now", run.folder, run.step, aside)
-        write_whole(run.folder / CONFIG_FILE, json.dumps(to_mapping(run.given), indent=1))
+        write_json(run.folder / CONFIG_FILE, to_mapping(run.given))
     backend.barrier()
     _describe(run)
     with closing(Journal(run.folder if backend.rank == 0 else None, run.step, run.config.report_to)) as journal:
@@ -269,9 +268,9 @@ def _describe(run: Run) -> None:
     log.info("%s, %d %s, %s", run.backend.device, run.backend.ranks, "process" if run.backend.ranks == 1 else "processes", multiplied)
     if config.bf16 and run.backend.device.type == "cpu" and not has_bf16_units(run.backend.device):
         log.warning("bf16 is on, and this CPU has no units for it: steps take tens of times longer; leave it out, or --no-bf16")
-    log.info("stage %s, %d steps\n%s", run.config.stage, run.config.max_steps, describe(learner, run.config))
-    if run.config.warmup_steps >= run.config.max_steps:
-        log.warning("warmup_steps is %d: in %d steps the rate never reaches its peak", run.config.warmup_steps, run.config.max_steps)
+    log.info("stage %s, %d steps\n%s", config.stage, config.max_steps, describe(learner, config))
+    if config.warmup_steps >= config.max_steps:
+        log.warning("warmup_steps is %d: in %d steps the rate never reaches its peak", config.warmup_steps, config.max_steps)
     if learner.heads is not None:
         log.info("%d classes for the encoder", len(learner.heads.classes))
     for unit, share in zip(run.mixture.units, run.mixture.shares.tolist(), strict=True):

@@ -150,7 +150,7 @@ def global_batches(
     while waiting:  # into the buckets where they waited; under a smaller budget than then they may overflow
         if (batch := buckets.add(mixture.draw(waiting.pop(0)))) is not None:
             yield behind(), batch
-    for draw in mixture.draws(position, quotas):
+    for draw in mixture.draws(position) if quotas is None else mixture.draws_within(quotas, position):
         while (batch := buckets.ready(position)) is not None:
             yield behind(), batch
         position = draw.position + 1

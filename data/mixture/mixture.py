@@ -96,23 +96,24 @@ class Mixture:
         block, inside = divmod(position, BLOCK)
         return self._block(block)[inside]
 
-    def draws(self, position: int = 0, quotas: Sequence[int] | None = None) -> Iterator[Draw]:
-        """Yield the draws from any position on.
-
-        Args:
-            quotas: of each unit, how many draws there are; what is past them is left out, and the draws end with the last one.
-                None: without end.
-        """
+    def draws(self, position: int = 0) -> Iterator[Draw]:
+        """Yield the draws from any position on, without end."""
         block, inside = divmod(position, BLOCK)
-        while quotas is None or (self._calendar.before(block) < quotas).any():
-            seen = None if quotas is None else self.seen(block * BLOCK + inside)
-            for draw in self._block(block)[inside:]:
-                if quotas is not None and seen is not None:
-                    seen[draw.unit] += 1
-                    if seen[draw.unit] > quotas[draw.unit]:
-                        continue
-                yield draw
+        while True:
+            yield from self._block(block)[inside:]
             block, inside = block + 1, 0
+
+    def draws_within(self, quotas: Sequence[int], position: int = 0) -> Iterator[Draw]:
+        """Yield the draws from any position on, of each unit no more than its quota from the first draw on; they end with the last one."""
+        seen = self.seen(position)
+        left = sum(max(0, quota - before) for quota, before in zip(quotas, seen, strict=True))
+        draws = self.draws(position)
+        while left:
+            draw = next(draws)
+            seen[draw.unit] += 1
+            if seen[draw.unit] <= quotas[draw.unit]:
+                left -= 1
+                yield draw
 
     def seen(self, position: int) -> list[int]:
         """Count each unit's draws before a position."""
